@@ -93,6 +93,19 @@ impl PeerMode {
     }
 }
 
+/// Whether the sessions with a peer that is adit get a key from ML-KEM-768 besides those of X25519, so that a recording
+/// of them stays closed to a quantum computer.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum PostQuantum {
+    /// Never. A peer that had one may connect without it again.
+    Off,
+    /// If the peer can. Data crosses at once the first time. A peer that ever had one must have it from then on.
+    #[default]
+    Prefer,
+    /// Always: no data crosses before.
+    Require,
+}
+
 /// The configuration of one peer.
 ///
 /// Later versions may add fields: build it with [`PeerConfig::new`].
@@ -115,6 +128,8 @@ pub struct PeerConfig {
     /// Whether to ask the peer if it is adit, which path MTU discovery and frames need. Other
     /// implementations drop the question.
     pub extensions: bool,
+    /// Whether its sessions get a post-quantum key; it needs [`Self::extensions`].
+    pub post_quantum: PostQuantum,
     /// The silence after which the peer may move to another endpoint. Until then a second host with its key
     /// is refused. `None` is the protocol's roaming (NDSS 2017, 2.1): the peer moves with each message.
     pub pinned: Option<Duration>,
@@ -137,6 +152,7 @@ impl PeerConfig {
             mode: PeerMode::Packets,
             clamp_mss: true,
             extensions: true,
+            post_quantum: PostQuantum::Prefer,
             pinned: None,
             shape_out: None,
             shape_in: None,

@@ -32,7 +32,7 @@ pub(crate) fn hash(pieces: &[&[u8]]) -> Hash {
 }
 
 /// HMAC (RFC 2104) with BLAKE2s; the key is no longer than a block.
-fn hmac(key: &Hash, pieces: &[&[u8]]) -> Key {
+pub(crate) fn hmac(key: &Hash, pieces: &[&[u8]]) -> Key {
     const BLOCK: usize = 64;
     let mut pad = Zeroizing::new([0x36; BLOCK]);
     pad.iter_mut().zip(key).for_each(|(pad, key)| *pad ^= key);

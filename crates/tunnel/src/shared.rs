@@ -108,6 +108,14 @@ impl Shared {
         }
     }
 
+    /// Takes an index that another secret determines; `false` if it is in use.
+    pub(crate) fn take_index(&mut self, index: u32, peer: u32) -> bool {
+        let entry = self.indices.entry(index);
+        let is_free = matches!(entry, alloc::collections::btree_map::Entry::Vacant(_));
+        entry.or_insert(peer);
+        is_free
+    }
+
     /// Frees indices.
     pub(crate) fn free(&mut self, indices: impl IntoIterator<Item = Option<u32>>) {
         for index in indices.into_iter().flatten() {

@@ -29,10 +29,26 @@ pub struct PeerStatus {
     pub path_mtu: u16,
     /// Whether it is adit as well.
     pub extensions: bool,
+    /// Whether its session has a post-quantum key.
+    pub post_quantum: PostQuantumStatus,
     /// Packets that wait for a handshake or in a shaper.
     pub queued: usize,
     /// Packets dropped on the way to it and from it.
     pub drops: DropCounts,
+}
+
+/// Whether the session with a peer has a post-quantum key.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum PostQuantumStatus {
+    /// It is not wanted.
+    Off,
+    /// It has none: there is no session, or the peer cannot.
+    Inactive,
+    /// It has one.
+    Active,
+    /// It has none, which this peer must have: no data crosses.
+    Refused,
 }
 
 /// A rare event that the owner of a tunnel may want to act on.
@@ -90,6 +106,14 @@ pub enum TunnelEvent {
         peer: PublicKey,
         /// The difference.
         by: Duration,
+    },
+    /// The peer must have a post-quantum key ([`PeerConfig::post_quantum`]), and connects without: no data crosses.
+    /// Reported once, and again after a session with one.
+    ///
+    /// [`PeerConfig::post_quantum`]: crate::PeerConfig::post_quantum
+    NotPostQuantum {
+        /// The peer.
+        peer: PublicKey,
     },
     /// The path MTU to the peer has changed.
     PathMtu {

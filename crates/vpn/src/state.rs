@@ -11,7 +11,7 @@ use crate::uapi::{PeerChange, PeerSnapshot, Snapshot};
 use adit_engine::Endpoint;
 use adit_packet::Instant;
 use adit_runtime::{PeerCounters, PeerSockets, Runner};
-use adit_tunnel::{PeerConfig, PeerMode, PeerStatus, PublicKey};
+use adit_tunnel::{PeerConfig, PeerMode, PeerStatus, PostQuantumStatus, PublicKey};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use std::time::{Duration, SystemTime};
@@ -94,6 +94,32 @@ pub struct Dropped {
     pub count: u64,
 }
 
+/// Whether the session with a peer has a post-quantum key.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "lowercase")]
+pub enum PostQuantumView {
+    /// It is not wanted.
+    #[default]
+    Off,
+    /// It has none: there is no session, or the peer cannot.
+    Inactive,
+    /// It has one.
+    Active,
+    /// It has none, which this peer must have: no data crosses.
+    Refused,
+}
+
+impl From<PostQuantumStatus> for PostQuantumView {
+    fn from(status: PostQuantumStatus) -> Self {
+        match status {
+            PostQuantumStatus::Inactive => Self::Inactive,
+            PostQuantumStatus::Active => Self::Active,
+            PostQuantumStatus::Refused => Self::Refused,
+            _ => Self::Off,
+        }
+    }
+}
+
 /// The state of a peer.
 #[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
 pub struct PeerView {
@@ -137,6 +163,9 @@ pub struct PeerView {
     pub path_mtu: u16,
     /// Whether it is adit as well.
     pub adit: bool,
+    /// Whether its session has a post-quantum key.
+    #[serde(default)]
+    pub post_quantum: PostQuantumView,
     /// Packets that wait for a handshake.
     pub queued: usize,
     /// Packets dropped, by reason.
@@ -214,6 +243,7 @@ fn peer_view(status: &PeerStatus, config: &PeerConfig, rate: Rate, now: Instant)
         keepalive_s: config.persistent_keepalive.map(|every| every.as_secs()),
         path_mtu: status.path_mtu,
         adit: status.extensions,
+        post_quantum: status.post_quantum.into(),
         queued: status.queued,
         drops: dropped(&status.drops),
     }
@@ -236,6 +266,7 @@ pub fn peer_config(peer: &Peer, endpoint: Option<Endpoint>, mode: PeerMode) -> P
         endpoint,
         allowed_ips: peer.allowed_ips.clone(),
         persistent_keepalive: seconds(peer.keepalive),
+        post_quantum: peer.post_quantum,
         pinned: (peer.multi == Multi::No).then_some(pinned),
         ..PeerConfig::new(peer.public_key)
     }

@@ -5,7 +5,7 @@ use crate::capture::extcap::{Call, Interface};
 use crate::capture::lab;
 use crate::capture::read::{ReadError, Reading};
 use crate::capture::reply::Responder;
-use crate::capture::run::{Capture, EndError, Show, signals};
+use crate::capture::run::{Capture, EndError, Outputs, Show, signals};
 use crate::capture::source::{Fate, OpenError, Source, Wanted, link_type_of_hardware};
 use crate::capture::units::{parse_length, parse_size, parse_time};
 use crate::color::Color;
@@ -243,17 +243,15 @@ impl Args {
             introduction.push_str(&subnet.to_string());
         }
         note(introduction);
-        let capture = Capture {
-            signals,
+        let outputs = Outputs {
             filter: filter.filter(|_| !source.is_filtered()),
-            source,
             lines: self.lines(output)?,
             recorder,
-            responder,
             snap_len: usize::try_from(self.snaplen).unwrap_or(usize::MAX),
             count: self.count,
-            duration: self.duration,
+            interface: (source.name().to_string(), source.link_type()),
         };
+        let capture = Capture { signals, source, responder, duration: self.duration, outputs };
         let (summary, result) = capture.run();
         output.note(summary);
         match result {

@@ -49,8 +49,7 @@ fn attach_as(info: &LinkInfo, tun: &TunInfo) -> Result<Device> {
 }
 
 fn holders_of(name: &IfName) -> Vec<Holder> {
-    let found = adit_device::all_holders(None).unwrap_or_default();
-    found.devices.into_iter().find(|(known, _)| known == name).map_or(Vec::new(), |(_, who)| who)
+    adit_device::holders(name, None).unwrap_or_default().list
 }
 
 /// Sets the carrier by netlink: a queue that we attached would give a carrier, and take it away when it is

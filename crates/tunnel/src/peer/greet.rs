@@ -7,6 +7,7 @@ use adit_packet::Instant;
 
 use crate::frames::control::{Control, Features, Hello};
 use crate::peer::Peer;
+use crate::post_quantum::message::ExchangeMessage;
 use crate::shared::Shared;
 
 /// Sessions without an answer after which a peer counts as another implementation, and is greeted no more.
@@ -15,7 +16,7 @@ const UNGREETED_MAX: u8 = 3;
 impl Peer {
     /// What we can do with this peer.
     fn features(&self) -> Features {
-        Features::default()
+        if self.has_post_quantum() { Features::POST_QUANTUM } else { Features::default() }
     }
 
     /// At the start of a session: says hello to a peer that may be adit.
@@ -70,7 +71,11 @@ impl Peer {
                 self.send_message(shared, now, &answer, answer.len(), out);
             }
             Some(Control::Answer { number, .. }) => self.probe_answered(shared, now, number),
-            None => {}
+            None => {
+                if let Some(message) = ExchangeMessage::parse(text) {
+                    self.handle_exchange(shared, now, session, &message, out);
+                }
+            }
         }
         self.schedule(shared);
     }
@@ -95,6 +100,9 @@ impl Peer {
         }
         if (is_first || !hello.known) && session.can_send(now, &timing) {
             self.say_hello(shared, now, index, out);
+        }
+        if is_first {
+            self.greeted(shared, now, index, out);
         }
     }
 }

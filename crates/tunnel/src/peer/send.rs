@@ -129,6 +129,8 @@ impl Peer {
             }
             key.seal(counter, message);
         }
+        // A long one, which is no probe, may be cut where the path is narrower than 1280.
+        packet.meta.may_fragment = self.path.may_fragment(plain.len(), true);
         self.bytes_sent += count(packet.len());
         out.send(to, packet);
         self.after_send(shared, now, false, out);
@@ -162,7 +164,7 @@ impl Peer {
         }
         let timing = &shared.config.timing;
         if self.sessions.current.as_ref().is_some_and(|session| session.is_worn(now, timing)) {
-            self.want_session(shared, now, out);
+            self.renew(shared, now, out);
         }
         self.schedule(shared);
     }

@@ -83,6 +83,10 @@ pub(crate) struct Session {
     #[allow(dead_code, reason = "the features that follow use it")]
     pub(crate) exporter: Key,
     pub(crate) greeting: Greeting,
+    /// The number of the post-quantum key of its handshake.
+    pub(crate) post_quantum: Option<u32>,
+    /// Whether data may cross: a peer that needs a post-quantum key has sessions only to exchange one.
+    pub(crate) carries_data: bool,
 }
 
 impl core::fmt::Debug for Session {
@@ -111,6 +115,8 @@ impl Session {
             asked_late: false,
             exporter: keys.exporter.clone(),
             greeting: Greeting::default(),
+            post_quantum: None,
+            carries_data: true,
         }
     }
 
@@ -166,14 +172,25 @@ impl Sessions {
             Some(next) => (Some(next), current),
             None => (current, None),
         };
-        let before = core::mem::replace(&mut self.previous, kept);
-        [before, gone].map(|session| session.map(|session| session.index))
+        [self.retire(kept), gone.map(|session| session.index)]
+    }
+
+    /// Keeps a session as the previous one; returns the index of the one that ends. One that carries no data does not
+    /// take the place of one that does.
+    fn retire(&mut self, session: Option<Session>) -> Option<u32> {
+        let gone = match session {
+            Some(session) if !session.carries_data && self.previous.is_some() => Some(session),
+            session => core::mem::replace(&mut self.previous, session),
+        };
+        gone.map(|session| session.index)
     }
 
     /// Stores a session that the peer initiated, which is not confirmed yet.
     pub(crate) fn await_confirmation(&mut self, session: Session) -> [Option<u32>; 2] {
         let next = self.next.replace(session);
-        [next, self.previous.take()].map(|session| session.map(|session| session.index))
+        let is_needed = self.current.as_ref().is_some_and(|current| !current.carries_data);
+        let previous = self.previous.take_if(|_| !is_needed);
+        [next, previous].map(|session| session.map(|session| session.index))
     }
 
     /// Notes a message in the session of that index: `next` becomes the current session. Returns whether it did,
@@ -183,16 +200,17 @@ impl Sessions {
             return (false, None);
         };
         let current = self.current.replace(next);
-        let gone = core::mem::replace(&mut self.previous, current);
-        (true, gone.map(|session| session.index))
+        (true, self.retire(current))
     }
 
     /// The session of that index.
     pub(crate) fn by_index(&mut self, index: u32) -> Option<&mut Session> {
-        [&mut self.current, &mut self.next, &mut self.previous]
-            .into_iter()
-            .flatten()
-            .find(|session| session.index == index)
+        self.all().find(|session| session.index == index)
+    }
+
+    /// All sessions, the one that is used most first.
+    pub(crate) fn all(&mut self) -> impl Iterator<Item = &mut Session> {
+        [&mut self.current, &mut self.next, &mut self.previous].into_iter().flatten()
     }
 
     /// Ends all sessions; returns their indices.

@@ -27,6 +27,8 @@ mod greeting;
 mod handshake;
 mod hostile;
 mod path;
+mod post_quantum;
+mod recording;
 mod regressions;
 mod shaping;
 mod vxlan;

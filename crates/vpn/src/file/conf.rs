@@ -71,8 +71,8 @@ const INTERFACE_KEYS: [&str; 14] = [
     "BlockIPv6",
 ];
 
-const PEER_KEYS: [&str; 5] =
-    ["PublicKey", "PresharedKey", "AllowedIPs", "Endpoint", "PersistentKeepalive"];
+const PEER_KEYS: [&str; 6] =
+    ["PublicKey", "PresharedKey", "AllowedIPs", "Endpoint", "PersistentKeepalive", "PostQuantum"];
 
 /// Keys that may stand more than once in a section, each time with more values.
 const LISTS: [&str; 7] = ["Address", "DNS", "AllowedIPs", "PreUp", "PostUp", "PreDown", "PostDown"];
@@ -321,6 +321,9 @@ impl<'a> Reader<'a> {
             "Endpoint" => peer.endpoint = self.value(value, values::endpoint),
             "PersistentKeepalive" => {
                 peer.keepalive = self.value(value, values::keepalive).unwrap_or_default();
+            }
+            "PostQuantum" => {
+                peer.post_quantum = self.value(value, values::post_quantum).unwrap_or_default();
             }
             _ => {}
         }

@@ -2,7 +2,7 @@
 
 use adit_device::netlink::IpPrefix;
 use adit_device::{IfName, Mode};
-use adit_tunnel::{PresharedKey, PrivateKey, PublicKey, Shape, Vxlan};
+use adit_tunnel::{PostQuantum, PresharedKey, PrivateKey, PublicKey, Shape, Vxlan};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use std::fmt;
@@ -131,6 +131,8 @@ pub struct Peer {
     pub timeout: Duration,
     /// Whether another host with its key may replace it while it is connected.
     pub multi: Multi,
+    /// Whether its sessions get a post-quantum key, if it is adit.
+    pub post_quantum: PostQuantum,
     /// The programs that are run when it comes, and when it is gone, if that is allowed.
     pub up: Vec<Hook>,
     /// See `up`.
@@ -169,6 +171,7 @@ impl Peer {
             vxlan: None,
             timeout: Self::TIMEOUT,
             multi: Multi::KillOld,
+            post_quantum: PostQuantum::Prefer,
             up: Vec::new(),
             down: Vec::new(),
             mode: Mode::Tun,

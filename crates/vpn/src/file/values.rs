@@ -2,6 +2,7 @@
 
 use crate::file::config::{Hook, PeerEndpoint, Table};
 use adit_device::netlink::IpPrefix;
+use adit_tunnel::PostQuantum;
 use std::net::{IpAddr, Ipv6Addr, SocketAddr};
 use std::time::Duration;
 
@@ -85,6 +86,16 @@ pub fn boolean(text: &str) -> Result<bool> {
         "true" => Ok(true),
         "false" => Ok(false),
         _ => Err("expected true or false".to_owned()),
+    }
+}
+
+/// `off`, `prefer` or `require`.
+pub fn post_quantum(text: &str) -> Result<PostQuantum> {
+    match text.to_ascii_lowercase().as_str() {
+        "off" => Ok(PostQuantum::Off),
+        "prefer" => Ok(PostQuantum::Prefer),
+        "require" => Ok(PostQuantum::Require),
+        _ => Err("expected off, prefer or require".to_owned()),
     }
 }
 
