@@ -30,6 +30,7 @@ fn router(number: u8, interfaces: &[&str], routes: &[(&str, &str, usize)]) -> Ro
         interfaces: interfaces.iter().enumerate().map(interface).collect(),
         routes: routes.iter().map(route).collect(),
         own: Vec::new(),
+        sockets: Vec::new(),
         forward: true,
     }
 }
