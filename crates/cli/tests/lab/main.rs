@@ -8,8 +8,10 @@ mod agree;
 mod examples;
 mod guests;
 mod live;
+mod outside;
 mod python;
 mod scenario;
 #[allow(dead_code, reason = "shared with other tests, which use the rest")]
 #[path = "../cli/support.rs"]
 mod support;
+mod users;

@@ -126,7 +126,7 @@ fn add_station(
 ) -> (HostId, Option<EngineId<Router>>) {
     let is_plain = station.loopback.is_empty() && tunnels.is_empty();
     if let (false, [interface], true) = (host.forward, &station.interfaces[..], is_plain)
-        && let Some(gateways) = gateways(&station.routes)
+        && let Some(gateways) = gateways(station.routes.iter())
         && interface.addresses.len() <= HostConfig::ADDRESSES_MAX
     {
         let stack = sim.host(name, host_config(interface, gateways));
@@ -182,7 +182,7 @@ fn tunnel(sim: &mut Sim, own: &TunnelEnd, other: &TunnelEnd) -> Engine {
 }
 
 /// The gateways of a host with one interface, IPv4 and IPv6; `None` if its routes have several of a family.
-fn gateways(routes: &[Route]) -> Option<[Option<IpAddr>; 2]> {
+fn gateways(routes: impl Iterator<Item = Route>) -> Option<[Option<IpAddr>; 2]> {
     let mut gateways = [None, None];
     for route in routes {
         let gateway = &mut gateways[usize::from(route.to.ip().is_ipv6())];
@@ -230,14 +230,14 @@ fn stack_config(station: &Station, tunnels: &[(&TunnelEnd, &TunnelEnd)]) -> Host
 }
 
 /// Routes as a router has them.
-pub(super) fn routes(routes: &[Route]) -> Vec<RouterRoute> {
-    let route = |route: &Route| RouterRoute {
+pub(super) fn routes(routes: impl Iterator<Item = Route>) -> Vec<RouterRoute> {
+    let route = |route: Route| RouterRoute {
         to: route.to,
         via: route.via,
         interface: route.interface,
         metric: route.metric.unwrap_or(0),
     };
-    routes.iter().map(route).collect()
+    routes.map(route).collect()
 }
 
 fn router_config(
@@ -259,7 +259,7 @@ fn router_config(
     RouterConfig {
         interfaces: station.interfaces.iter().map(interface).chain(of_tunnels).collect(),
         own: station.loopback.iter().map(|address| address.ip()).collect(),
-        routes: routes(&station.routes),
+        routes: routes(station.routes.iter()),
         forward,
         sockets: tunnels.iter().map(|(own, _)| udp_port(own)).collect(),
     }

@@ -215,7 +215,7 @@ impl Virtual {
         };
         for (node, routes) in daemons::routes(&self.plan, is_failed) {
             if let Some(&router) = self.net.routers.get(&node) {
-                let routes = build::routes(&routes);
+                let routes = build::routes(routes.iter());
                 self.sim.call(router, |router, _, _| router.set_routes(routes));
             }
         }
