@@ -16,7 +16,7 @@ fn printed(words: &[&str]) -> String {
 }
 
 /// The files of the examples.
-fn examples() -> Vec<String> {
+pub(super) fn examples() -> Vec<String> {
     let files =
         fs::read_dir(root().join("examples/lab")).unwrap().map(|entry| entry.unwrap().path());
     let files = files.filter(|path| path.extension().is_some_and(|of| of == "toml"));
@@ -143,7 +143,7 @@ fn an_exported_script_makes_the_vlans_of_the_lab() {
 
 /// Whether a routing daemon can be tested; where it is demanded, it must be there.
 #[expect(clippy::print_stdout, reason = "a test says that it was skipped")]
-fn has_bird() -> bool {
+pub(super) fn has_bird() -> bool {
     let is_there = std::path::Path::new("/usr/sbin/bird").exists();
     if !is_there {
         let required = std::env::var("ADIT_REQUIRE").unwrap_or_default();

@@ -4,6 +4,7 @@
 #![allow(clippy::unwrap_used, reason = "a panic is how a test fails")]
 #![allow(clippy::print_stdout, reason = "a test that is skipped says so")]
 
+mod agree;
 mod examples;
 mod guests;
 mod live;
