@@ -1,9 +1,7 @@
 //! A lab that runs, as a service: what the keeper reports, and what clients ask.
 
 use crate::engine::{CableId, LabEngine};
-use crate::keeper::{
-    Done as Ordered, Keeper, NetnsNames, Order, ProgramEvent, ProgramKey, Report, Ticket,
-};
+use crate::keeper::{Done as Ordered, Keeper, NetnsNames, Order, ProgramKey, Report, Ticket};
 use crate::live::captures::Captures;
 use crate::live::complete;
 use crate::live::diff::Diff;
@@ -163,13 +161,7 @@ impl LabService {
         let news = match report {
             Report::Done(ticket, done) => return self.done(runner, ticket, done),
             Report::Failed(ticket, error) => return self.failed(runner, ticket, error),
-            Report::Program(event) => match event {
-                ProgramEvent::Ready(program) => self.programs.ready(program, runner.now()),
-                ProgramEvent::NotReady(program) => self.programs.not_ready(program),
-                ProgramEvent::Exited { program, status, again_in } => {
-                    self.programs.exited(program, status, again_in)
-                }
-            },
+            Report::Program(event) => self.programs.changed(event, runner.now()),
             Report::Restarted(program, result) => {
                 let result = result.map_err(|error| error.report.message);
                 self.programs.restarted(program, result)
