@@ -191,6 +191,10 @@ impl Search<'_> {
     }
 }
 
+/// What most descriptors are, which need no further look: they have no path, or are well-known devices.
+const OTHERS: [&[u8]; 6] =
+    [b"socket:", b"pipe:", b"anon_inode:", b"/dev/null", b"/dev/pts/", b"/dev/urandom"];
+
 /// What a descriptor may be.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Kind {
@@ -223,17 +227,15 @@ impl Process {
             else {
                 continue;
             };
-            // Most descriptors have no path. Those need no further look.
             let target = match readlinkat_raw(&folder, entry.file_name(), &mut target) {
                 Ok(len) => target.get(..len).unwrap_or_default(),
                 // Closed meanwhile.
                 Err(Errno::NOENT) => continue,
                 Err(error) => return Err(error),
             };
-            let no_path: [&[u8]; 3] = [b"socket:", b"pipe:", b"anon_inode:"];
-            if target == b"/dev/net/tun" {
+            if target == sys::tun::NODE.as_bytes() {
                 found.push((fd, Kind::Tun));
-            } else if !no_path.iter().any(|kind| target.starts_with(kind)) {
+            } else if !OTHERS.iter().any(|other| target.starts_with(other)) {
                 found.push((fd, Kind::File));
             }
         }
