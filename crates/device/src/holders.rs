@@ -1,6 +1,5 @@
 //! The processes that have a TUN or TAP device open.
 
-use crate::link::queue_name;
 use crate::{IfName, Netns, sys};
 use rustix::fs::{CWD, Mode, OFlags, RawDir, openat, readlinkat_raw};
 use rustix::io::Errno;
@@ -169,7 +168,9 @@ impl Search<'_> {
         // With the descriptor itself, it takes a fifth of the time.
         let queue = if kind == Kind::Tun { process.duplicate(fd) } else { None };
         let device = match &queue {
-            Some(queue) => queue_name(queue.as_fd()).ok(),
+            Some(queue) => sys::tun::get_iff(queue.as_fd())
+                .ok()
+                .and_then(|iff| IfName::new(OsStr::from_bytes(iff.name())).ok()),
             None => process.info(fd)?,
         };
         let device = device.filter(|at| self.name.is_none_or(|name| name == at));

@@ -75,6 +75,11 @@ proptest! {
     }
 
     #[test]
+    fn exchange(bytes in prop::collection::vec(any::<u8>(), 0..4000)) {
+        exercise::exchange(&bytes);
+    }
+
+    #[test]
     fn device(bytes in packet()) {
         exercise::device(&bytes);
     }

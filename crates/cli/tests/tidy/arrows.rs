@@ -6,9 +6,9 @@ use super::tree::{Sources, Target, Tree};
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 
-const CRATES: [&str; 16] = [
-    "simd", "packet", "chart", "device", "engine", "tunnel", "nat", "sim", "runtime", "decode",
-    "host", "service", "vpn", "topology", "lab", "cli",
+const CRATES: [&str; 17] = [
+    "simd", "packet", "chart", "device", "engine", "fastpath", "tunnel", "nat", "sim", "runtime",
+    "decode", "host", "service", "vpn", "topology", "lab", "cli",
 ];
 
 /// Which folder of a crate may use which: a line for each folder that uses others.
@@ -33,8 +33,9 @@ const FOLDERS: [(&str, &str); 13] = [
     ),
     (
         "tunnel",
-        "tunnel: frames handshake path peer
-        peer: frames handshake path session shape
+        "tunnel: frames handshake path peer post_quantum
+        peer: frames handshake path post_quantum session shape
+        post_quantum: frames
         session: frames handshake",
     ),
     ("nat", "guest: dns"),

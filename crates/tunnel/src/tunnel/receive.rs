@@ -28,6 +28,7 @@ use crate::join::{Candidate, Draft, HEADERS_MAX};
 use crate::message::{DATA_HEADER_LEN, DataHeader, Message};
 use crate::path::mss;
 use crate::peer::{Peer, count};
+use crate::post_quantum::NOT_POST_QUANTUM;
 use crate::shared::Shared;
 use crate::tunnel::Tunnel;
 use adit_engine::{DropReason, Endpoint, Outbox};
@@ -121,6 +122,8 @@ struct Placed {
     end: usize,
     covered: [u8; COVERED_MAX],
     covered_len: usize,
+    /// Whether its session carries data.
+    carries_data: bool,
 }
 
 impl Placed {
@@ -255,6 +258,11 @@ impl Tunnel {
         let plain = Plain::parse(bytes.get(placed.start..placed.end).unwrap_or_default());
         let (peer, shared) = self.peer_mut(slot).ok_or(DropReason::NOT_OURS)?;
         if !matches!(plain, Some(Plain::Keepalive | Plain::Control { .. })) {
+            if !placed.carries_data {
+                placed.restore(bytes);
+                peer.data_refused(shared, now);
+                return Err(NOT_POST_QUANTUM);
+            }
             peer.timers.received_data(now, &shared.config.timing);
         }
         match (plain, peer.config.mode) {
@@ -463,7 +471,7 @@ impl Tunnel {
             .filter(|session| !session.asked_late && session.is_ending(now, timing));
         if let Some(session) = asks {
             session.asked_late = true;
-            peer.want_session(shared, now, out);
+            peer.renew(shared, now, out);
         }
         peer.schedule(shared);
     }
@@ -499,17 +507,18 @@ fn open(
         (ready.end - ready.start >= headers + covered).then_some((ready.end, covered))
     });
     let (start, covered_len) = over.map_or((text, 0), |(end, covered)| (end - covered, covered));
-    let mut placed = Placed { start, end: start, covered: [0; COVERED_MAX], covered_len };
+    let carries_data = session.carries_data;
+    let mut placed =
+        Placed { start, end: start, covered: [0; COVERED_MAX], covered_len, carries_data };
     let bytes = train.packet.bytes_mut();
     let under = bytes.get(start..start + covered_len).unwrap_or_default();
     placed.covered.iter_mut().zip(under).for_each(|(to, from)| *to = *from);
     let buffer = bytes.get_mut(start..range.end).unwrap_or_default();
-    let Some(len) = session.recv.open(header.counter, buffer, text - start) else {
+    let Some(len) = session.open(header, buffer, text - start) else {
         placed.restore(bytes);
         return Err(DropReason::NOT_AUTHENTIC);
     };
     placed.end = start + len;
-    session.window.note(header.counter);
     Ok(placed)
 }
 
@@ -524,7 +533,7 @@ fn accept(
 ) {
     peer.heard(shared, now, from);
     let (confirmed, gone) = peer.sessions.confirm(index);
-    shared.free([gone]);
+    shared.end([gone]);
     if confirmed {
         peer.connected(shared, now, out);
     }
