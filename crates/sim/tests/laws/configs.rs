@@ -14,7 +14,9 @@ use adit_engine::switch::{
 use adit_engine::{Endpoint, PortId};
 use adit_packet::Instant;
 use adit_sim::Random;
-use adit_tunnel::{KEY_LEN, PeerConfig, PeerMode, PresharedKey, PrivateKey, Tunnel, TunnelConfig};
+use adit_tunnel::{
+    KEY_LEN, PeerConfig, PeerMode, PostQuantum, PresharedKey, PrivateKey, Tunnel, TunnelConfig,
+};
 
 fn number(random: &mut Random, limit: usize) -> u32 {
     u32::try_from(random.below(limit)).unwrap()
@@ -136,6 +138,11 @@ pub(crate) fn tunnels(random: &mut Random, addresses: [SocketAddr; 2]) -> [Tunne
             endpoint: Some(Endpoint::Udp(at)),
             mode: PeerMode::Frames(PortId(0)),
             preshared_key: psk.then(|| PresharedKey::from_bytes([7; KEY_LEN])),
+            post_quantum: match random.below(3) {
+                0 => PostQuantum::Off,
+                1 => PostQuantum::Prefer,
+                _ => PostQuantum::Require,
+            },
             ..PeerConfig::new(peer)
         };
         tunnel.set_peer(Instant::ZERO, peer);
