@@ -107,7 +107,35 @@ impl Drop for Lab {
 }
 
 /// A process whose user namespace stands for another user; it ends with the test.
-struct Holder(std::process::Child);
+pub(crate) struct Holder(std::process::Child);
+
+impl Holder {
+    pub(crate) fn user_4711() -> Self {
+        let holder = Command::new("unshare")
+            .args(["-U", "--map-user=4711", "--map-group=4712", "sleep", "1000"])
+            .spawn()
+            .unwrap();
+        let map = format!("/proc/{}/uid_map", holder.id());
+        let holder = Self(holder);
+        wait_until("the user is there", || {
+            fs::read_to_string(&map).is_ok_and(|map| map.contains("4711"))
+        });
+        holder
+    }
+}
+
+/// The words that make a command one of that user.
+pub(crate) fn user_of(holder: &Holder) -> Vec<&'static str> {
+    fs::create_dir_all("/run/user-4711").unwrap();
+    let namespace = format!("--user=/proc/{}/ns/user", holder.0.id());
+    vec![
+        "env",
+        "XDG_RUNTIME_DIR=/run/user-4711",
+        "nsenter",
+        "--preserve-credentials",
+        namespace.leak(),
+    ]
+}
 
 impl Drop for Holder {
     fn drop(&mut self) {
@@ -196,25 +224,8 @@ fn a_lab_of_five_nodes() {
 #[test]
 fn a_lab_of_a_user_without_privileges() {
     enter();
-    fs::create_dir("/run/user-4711").unwrap();
-    let holder = Command::new("unshare")
-        .args(["-U", "--map-user=4711", "--map-group=4712", "sleep", "1000"])
-        .spawn()
-        .unwrap();
-    let holder = Holder(holder);
-    let user_namespace: &'static str = format!("--user=/proc/{}/ns/user", holder.0.id()).leak();
-    wait_until("the user is there", || {
-        fs::read_to_string(format!("/proc/{}/uid_map", holder.0.id()))
-            .is_ok_and(|map| map.contains("4711"))
-    });
-    let user = vec![
-        "env",
-        "XDG_RUNTIME_DIR=/run/user-4711",
-        "nsenter",
-        "--preserve-credentials",
-        user_namespace,
-    ];
-    let lab = Lab::up_as("office", OFFICE, user);
+    let holder = Holder::user_4711();
+    let lab = Lab::up_as("office", OFFICE, user_of(&holder));
     use_office(&lab);
     assert_eq!(lab.sh("pc", "id -u").trim(), "0", "root of the lab, and of nothing else");
 }
@@ -680,6 +691,14 @@ fn a_program_that_cannot_start_is_reported_with_a_status() {
     }
     assert!(lab.ping("a", "b").is_some(), "the rest of it runs");
     assert_eq!(lab.json("show").0, Some(1));
+
+    // A folder that only the host has: a program starts in `/` then.
+    let file = "[host.a]\nrun = ['true']\n";
+    fs::write("/run/well.toml", file).unwrap();
+    let script =
+        format!("mkdir /run/folder && cd /run/folder && {ADIT} lab run /run/well.toml -- true");
+    let output = command(["sh", "-c", &script]).output().unwrap();
+    assert!(output.status.success() && output.stderr.is_empty(), "{}", text(&output.stderr));
 
     // The command of 'adit lab run' runs all the same, and keeps its status.
     let words = [ADIT, "lab", "run", "/run/lab.toml", "--", "sh", "-c", "exit 7"];

@@ -119,7 +119,7 @@ impl LabService {
                 link.is_none_or(|link| gone.contains(&old.lab.links[link].name))
             };
             if before.routes.iter().any(|route| is_gone(route.interface)) {
-                let all = diff::routes(before).into_iter().zip(&before.routes);
+                let all = diff::routes(before).into_iter().zip(before.routes.iter());
                 let kept = all.filter(|(_, route)| !is_gone(route.interface));
                 let kept = kept.map(|(route, _)| route).collect();
                 self.order(task, Order::Routes(key, kept), Purpose::Plain);

@@ -15,7 +15,8 @@ use adit_engine::{Endpoint, PortId};
 use adit_packet::Instant;
 use adit_sim::Random;
 use adit_tunnel::{
-    KEY_LEN, PeerConfig, PeerMode, PostQuantum, PresharedKey, PrivateKey, Tunnel, TunnelConfig,
+    KEY_LEN, PeerConfig, PeerMode, PostQuantum, PresharedKey, PrivateKey, SuitePolicy, Tunnel,
+    TunnelConfig,
 };
 
 fn number(random: &mut Random, limit: usize) -> u32 {
@@ -129,6 +130,7 @@ pub(crate) fn tunnels(random: &mut Random, addresses: [SocketAddr; 2]) -> [Tunne
         let config = TunnelConfig {
             private_key: Some(key),
             join: random.chance(50),
+            aes_is_faster: random.chance(50),
             ..TunnelConfig::default()
         };
         let mut own = Random::new(random.next());
@@ -137,6 +139,7 @@ pub(crate) fn tunnels(random: &mut Random, addresses: [SocketAddr; 2]) -> [Tunne
         let peer = PeerConfig {
             endpoint: Some(Endpoint::Udp(at)),
             mode: PeerMode::Frames(PortId(0)),
+            suite: SuitePolicy::ALL[random.below(4)],
             preshared_key: psk.then(|| PresharedKey::from_bytes([7; KEY_LEN])),
             post_quantum: match random.below(3) {
                 0 => PostQuantum::Off,

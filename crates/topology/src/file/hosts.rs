@@ -191,7 +191,7 @@ fn content(value: &Value<'_>) -> Result<String, Wrong> {
 }
 
 /// The content of the file that is named.
-fn content_of(value: &Value<'_>) -> Result<String, Wrong> {
+pub(super) fn content_of(value: &Value<'_>) -> Result<String, Wrong> {
     use std::io::Read;
     let path = path(value)?;
     let failed =
