@@ -13,7 +13,7 @@ use adit_service::control::http::escape;
 use adit_service::control::name::Name;
 use adit_service::error::{Error, Kind, Result};
 use adit_service::netem::report::keys_text;
-use adit_topology::report::{Lab, LogPart, State};
+use adit_topology::report::{Lab, LogPart, Node, State};
 use std::time::Duration;
 
 #[derive(Debug, clap::Args)]
@@ -82,29 +82,8 @@ fn lines(output: &Output, report: &Lab) -> Vec<String> {
             .iter()
             .map(|problem| format!("  {}", output.paint(Tone::Bad, clean(problem)))),
     );
-    let mut rows = vec![["NODE", "KIND", "ADDRESSES", "PROGRAMS"].map(str::to_owned).to_vec()];
-    for node in &report.nodes {
-        let addresses: Vec<&str> =
-            node.interfaces.iter().flat_map(|of| &of.addresses).map(String::as_str).collect();
-        let programs = node.programs.iter().map(|program| {
-            let mut text = format!("{} {}", program.name, program.state.as_str());
-            match program.restarts {
-                0 => {}
-                1 => text.push_str(" (started again once)"),
-                restarts => text.push_str(&format!(" (started again {restarts} times)")),
-            }
-            text
-        });
-        let programs: Vec<String> = programs.collect();
-        rows.push(vec![
-            node.name.clone(),
-            node.kind.clone(),
-            addresses.join(" "),
-            clean(&programs.join(", ")),
-        ]);
-    }
     if !report.nodes.is_empty() {
-        lines.extend(table(&rows));
+        lines.extend(nodes(&report.nodes));
     }
     if report.links.is_empty() {
         return lines;
@@ -141,6 +120,32 @@ fn lines(output: &Output, report: &Lab) -> Vec<String> {
         lines.extend(text.into_iter().flatten());
     }
     lines
+}
+
+/// The table of nodes.
+fn nodes(nodes: &[Node]) -> Vec<String> {
+    let mut rows = vec![["NODE", "KIND", "ADDRESSES", "PROGRAMS"].map(str::to_owned).to_vec()];
+    for node in nodes {
+        let addresses: Vec<&str> =
+            node.interfaces.iter().flat_map(|of| &of.addresses).map(String::as_str).collect();
+        let programs = node.programs.iter().map(|program| {
+            let mut text = format!("{} {}", program.name, program.state.as_str());
+            match program.restarts {
+                0 => {}
+                1 => text.push_str(" (started again once)"),
+                restarts => text.push_str(&format!(" (started again {restarts} times)")),
+            }
+            text
+        });
+        let programs: Vec<String> = programs.collect();
+        rows.push(vec![
+            node.name.clone(),
+            node.kind.clone(),
+            addresses.join(" "),
+            clean(&programs.join(", ")),
+        ]);
+    }
+    table(&rows)
 }
 
 /// How many frames a link has dropped, also those that it was asked to lose.
