@@ -5,6 +5,7 @@ use core::time::Duration;
 use adit_packet::Instant;
 
 use crate::keys::PublicKey;
+use crate::suite::Suite;
 use adit_engine::{DropCounts, Endpoint};
 
 /// The status of a peer at one moment.
@@ -29,6 +30,8 @@ pub struct PeerStatus {
     pub path_mtu: u16,
     /// Whether it is adit as well.
     pub extensions: bool,
+    /// The cipher of what is sent to it; `None` without a session.
+    pub suite: Option<Suite>,
     /// Whether its session has a post-quantum key.
     pub post_quantum: PostQuantumStatus,
     /// Packets that wait for a handshake or in a shaper.
@@ -98,6 +101,14 @@ pub enum TunnelEvent {
     Heard {
         /// The peer.
         peer: PublicKey,
+    },
+    /// Packets to the peer are encrypted with another suite than before: both ends agreed on it, or in a new session
+    /// they did not, and it is that of WireGuard again.
+    Cipher {
+        /// The peer.
+        peer: PublicKey,
+        /// The suite.
+        suite: Suite,
     },
     /// The clock of the peer is more than a day ahead of ours: one of the two is wrong. The peer connects anyway.
     /// Reported once, and again after a handshake with a right clock.

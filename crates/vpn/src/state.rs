@@ -29,6 +29,9 @@ pub struct View {
     pub listen_port: u16,
     /// The IP MTU of its device.
     pub mtu: u32,
+    /// Whether this machine is faster with AES-GCM than with ChaCha20-Poly1305: what `suite = "auto"` decides by.
+    #[serde(default)]
+    pub aes_is_faster: bool,
     /// The mark on its own datagrams; absent if there is none.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub fwmark: Option<u32>,
@@ -163,6 +166,12 @@ pub struct PeerView {
     pub path_mtu: u16,
     /// Whether it is adit as well.
     pub adit: bool,
+    /// The cipher of what is sent to it; absent without a session.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub cipher: Option<String>,
+    /// Which ciphers it may use, as configured.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub suite: Option<String>,
     /// Whether its session has a post-quantum key.
     #[serde(default)]
     pub post_quantum: PostQuantumView,
@@ -202,6 +211,7 @@ pub fn view(
         public_key: tunnel.public_key().map(|key| key.to_base64().to_string()),
         listen_port: runner.peers().map_or(0, PeerSockets::port),
         mtu,
+        aes_is_faster: tunnel.config().aes_is_faster,
         fwmark: Some(endpoints.options().mark).filter(|&mark| mark != 0),
         datagrams: runner.peers().map(PeerSockets::counters).unwrap_or_default().into(),
         connections: endpoints.connections(),
@@ -243,6 +253,8 @@ fn peer_view(status: &PeerStatus, config: &PeerConfig, rate: Rate, now: Instant)
         keepalive_s: config.persistent_keepalive.map(|every| every.as_secs()),
         path_mtu: status.path_mtu,
         adit: status.extensions,
+        cipher: status.suite.map(|suite| suite.name().to_owned()),
+        suite: Some(config.suite.name().to_owned()),
         post_quantum: status.post_quantum.into(),
         queued: status.queued,
         drops: dropped(&status.drops),
@@ -262,6 +274,7 @@ pub fn peer_config(peer: &Peer, endpoint: Option<Endpoint>, mode: PeerMode) -> P
         mode,
         shape_out: peer.shape_out,
         shape_in: peer.shape_in,
+        suite: peer.suite,
         preshared_key: peer.preshared_key.clone(),
         endpoint,
         allowed_ips: peer.allowed_ips.clone(),

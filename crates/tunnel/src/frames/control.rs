@@ -27,7 +27,6 @@ pub(crate) const SHORT_LEN: usize = 16;
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Features(pub(crate) u16);
 
-#[allow(dead_code, reason = "the features that follow use it")]
 impl Features {
     /// The sender answers offers of post-quantum keys.
     pub(crate) const POST_QUANTUM: Self = Self(0x0100);

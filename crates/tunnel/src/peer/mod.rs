@@ -28,6 +28,7 @@ use crate::session::{Session, Sessions};
 use crate::shape::Shapers;
 use crate::shared::Shared;
 use crate::status::{PeerStatus, TunnelEvent};
+use crate::suite::Suite;
 use adit_engine::{DropCounts, DropReason, Endpoint, Outbox, Request};
 
 /// Packets that wait for the handshake of one peer: the first window of a connection. The oldest are dropped.
@@ -64,6 +65,8 @@ pub(crate) struct Peer {
     pub(crate) path: Path,
     /// Sessions in a row in which no hello came.
     ungreeted: u8,
+    /// The suite that the owner knows of.
+    reported_suite: Suite,
     hybrid: Hybrid,
     pub(crate) reassembly: Reassembly,
     pub(crate) bytes_sent: u64,
@@ -96,6 +99,7 @@ impl Peer {
             shapers: Shapers::default(),
             path: Path::new(shared.config.mtu),
             ungreeted: 0,
+            reported_suite: Suite::default(),
             hybrid: Hybrid::default(),
             reassembly: Reassembly::default(),
             bytes_sent: 0,
@@ -217,7 +221,7 @@ impl Peer {
     /// Ends the handshake and all sessions, and erases their keys.
     pub(crate) fn end_sessions(&mut self, shared: &mut Shared) {
         self.abandon_handshake(shared);
-        shared.free(self.sessions.clear());
+        shared.end(self.sessions.clear());
         self.hybrid.exchange.clear();
         self.timers = Timers { persistent: self.timers.persistent, ..Timers::default() };
     }
@@ -402,6 +406,14 @@ impl Peer {
         }
     }
 
+    /// Counts bytes sent in the current session.
+    fn count_sent(&mut self, len: usize) {
+        self.bytes_sent += count(len);
+        if let Some(session) = &mut self.sessions.current {
+            session.volume += count(len);
+        }
+    }
+
     /// Begins a session that we initiated.
     pub(crate) fn begin(
         &mut self,
@@ -411,7 +423,7 @@ impl Peer {
         out: &mut Outbox,
     ) {
         let gone = self.sessions.begin(session);
-        shared.free(gone);
+        shared.end(gone);
         let carries_data = self.sessions.current.as_ref().is_some_and(|it| it.carries_data);
         if carries_data && self.queue.is_empty() {
             // The responder may send once it has heard from us in the session (NDSS 2017, 5.4.6).
@@ -471,7 +483,7 @@ impl Peer {
     pub(crate) fn handle_timeout(&mut self, shared: &mut Shared, now: Instant, out: &mut Outbox) {
         if is_due(&mut self.timers.forget, now) {
             let gone = self.sessions.clear();
-            shared.free(gone);
+            shared.end(gone);
             self.abandon_handshake(shared);
             self.hybrid.exchange.clear();
         }
@@ -566,6 +578,7 @@ impl Peer {
             connected: self.can_send_data(now, shared),
             path_mtu: self.path.mtu(),
             extensions: self.path.is_ours(),
+            suite: self.sessions.current.as_ref().map(|session| session.suite),
             post_quantum: self.post_quantum_status(),
             queued: self.queue.len() + self.shapers.len(),
             drops: self.drops.clone(),

@@ -15,7 +15,7 @@ use crate::message::{DATA_HEADER_LEN, DATA_OVERHEAD};
 use crate::noise::TAG_LEN;
 use crate::path::mss;
 use crate::path::too_big;
-use crate::peer::{Peer, count};
+use crate::peer::Peer;
 use crate::session::SendKey;
 use crate::shared::Shared;
 use adit_engine::{DropReason, Endpoint, Outbox};
@@ -131,7 +131,7 @@ impl Peer {
         }
         // A long one, which is no probe, may be cut where the path is narrower than 1280.
         packet.meta.may_fragment = self.path.may_fragment(plain.len(), true);
-        self.bytes_sent += count(packet.len());
+        self.count_sent(packet.len());
         out.send(to, packet);
         self.after_send(shared, now, false, out);
     }
@@ -206,7 +206,7 @@ impl Peer {
         }
         path.key.seal(counter, packet.bytes_mut());
         packet.meta = Meta { ecn: path.ecn, may_fragment, ..Meta::default() };
-        self.bytes_sent += count(packet.len());
+        self.count_sent(packet.len());
         out.send(path.to, packet);
         Ok(())
     }
@@ -263,7 +263,7 @@ impl Peer {
                 train.meta.vnet.gso = Gso::UdpL4;
                 train.meta.vnet.gso_size = u16::try_from(datagram).unwrap_or(u16::MAX);
             }
-            self.bytes_sent += count(train.len());
+            self.count_sent(train.len());
             out.send(path.to, train);
             left -= in_train;
         }
@@ -344,7 +344,7 @@ impl Peer {
             message.grow(pad + TAG_LEN).into_iter().for_each(|rest| rest.fill(0));
             path.key.seal(counter, message.bytes_mut());
             message.meta.may_fragment = self.path.may_fragment(plain, false);
-            self.bytes_sent += count(message.len());
+            self.count_sent(message.len());
             out.send(path.to, message);
             at += piece.len();
         }

@@ -17,7 +17,8 @@ const TRIES_UNKNOWN: u8 = 2;
 /// for a while. Each side repeats its hello until the other one shows that it received it.
 #[derive(Debug, Default)]
 pub(crate) struct Greeting {
-    /// What the peer can do, once it has said hello.
+    /// What we can do, once it matters, and what the peer can do, once it has said hello.
+    ours: Option<Features>,
     theirs: Option<Features>,
     /// Whether the peer has received our hello.
     known: bool,
@@ -64,6 +65,11 @@ impl Greeting {
         true
     }
 
+    /// What we can do in this session: `features`, or what they were at first.
+    pub(crate) fn ours(&mut self, features: Features) -> Features {
+        *self.ours.get_or_insert(features)
+    }
+
     /// What the peer can do in this session; `None` before its hello.
     pub(crate) const fn theirs(&self) -> Option<Features> {
         self.theirs
@@ -72,6 +78,11 @@ impl Greeting {
     /// Whether each side has received the hello of the other.
     pub(crate) const fn is_mutual(&self) -> bool {
         self.known && self.theirs.is_some()
+    }
+
+    /// Whether all hellos were sent that this session has.
+    pub(crate) const fn is_exhausted(&self) -> bool {
+        self.tries == 0
     }
 
     /// Nothing is left to say: ends the repetition.

@@ -111,7 +111,7 @@ impl Tunnel {
         let mut session = shared.begin(now, &keys, index, false);
         peer.mark(&mut session, key.map(|(key, _)| key.number));
         let gone = peer.sessions.await_confirmation(session);
-        shared.free(gone);
+        shared.end(gone);
         peer.heard(shared, now, from);
         shared.handled.began = true;
         peer.timers.began(now, &shared.config.timing);

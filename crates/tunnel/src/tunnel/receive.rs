@@ -514,12 +514,11 @@ fn open(
     let under = bytes.get(start..start + covered_len).unwrap_or_default();
     placed.covered.iter_mut().zip(under).for_each(|(to, from)| *to = *from);
     let buffer = bytes.get_mut(start..range.end).unwrap_or_default();
-    let Some(len) = session.recv.open(header.counter, buffer, text - start) else {
+    let Some(len) = session.open(header, buffer, text - start) else {
         placed.restore(bytes);
         return Err(DropReason::NOT_AUTHENTIC);
     };
     placed.end = start + len;
-    session.window.note(header.counter);
     Ok(placed)
 }
 
@@ -534,7 +533,7 @@ fn accept(
 ) {
     peer.heard(shared, now, from);
     let (confirmed, gone) = peer.sessions.confirm(index);
-    shared.free([gone]);
+    shared.end([gone]);
     if confirmed {
         peer.connected(shared, now, out);
     }

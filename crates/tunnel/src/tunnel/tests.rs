@@ -1,5 +1,6 @@
 //! Tunnels against each other in virtual time.
 
+use alloc::sync::Arc;
 use std::boxed::Box;
 use std::collections::VecDeque;
 use std::vec;
@@ -31,6 +32,7 @@ mod post_quantum;
 mod recording;
 mod regressions;
 mod shaping;
+mod suite;
 mod vxlan;
 
 /// The port of each side's device.

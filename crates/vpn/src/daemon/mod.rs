@@ -674,6 +674,11 @@ impl Service for Daemon {
                         *peer
                     ));
                 }
+                TunnelEvent::Cipher { peer, suite } => {
+                    let peer = peer.to_base64();
+                    self.events
+                        .detail(format_args!("packets to {} are encrypted with {suite}", *peer));
+                }
                 TunnelEvent::NotPostQuantum { peer } => self.peers.not_post_quantum(&peer),
                 TunnelEvent::Heard { peer } => {
                     let config = runner.engine().tunnel.peer_config(&peer);

@@ -2,7 +2,7 @@
 
 use adit_device::netlink::IpPrefix;
 use adit_device::{IfName, Mode};
-use adit_tunnel::{PostQuantum, PresharedKey, PrivateKey, PublicKey, Shape, Vxlan};
+use adit_tunnel::{PostQuantum, PresharedKey, PrivateKey, PublicKey, Shape, SuitePolicy, Vxlan};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use std::fmt;
@@ -127,6 +127,8 @@ pub struct Peer {
     pub shape_in: Option<Shape>,
     /// Frames cross in VXLAN, to a peer that is not adit; the port is the engine's affair.
     pub vxlan: Option<Vxlan>,
+    /// Which ciphers it may use if it is adit as well.
+    pub suite: SuitePolicy,
     /// After this silence the peer counts as disconnected; zero is never.
     pub timeout: Duration,
     /// Whether another host with its key may replace it while it is connected.
@@ -169,6 +171,7 @@ impl Peer {
             shape_out: None,
             shape_in: None,
             vxlan: None,
+            suite: SuitePolicy::Auto,
             timeout: Self::TIMEOUT,
             multi: Multi::KillOld,
             post_quantum: PostQuantum::Prefer,

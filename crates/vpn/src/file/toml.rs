@@ -166,6 +166,7 @@ impl Reader {
             shape_in: shape(table, "rate_in"),
             vxlan,
             mode,
+            suite: table.get("suite", by(values::suite)).unwrap_or_default(),
             timeout: table.get("timeout", by(values::timeout)).unwrap_or(Peer::TIMEOUT),
             multi: table.get("multi", multi).unwrap_or_default(),
             post_quantum: table

@@ -2,7 +2,7 @@
 
 use crate::file::config::{Hook, PeerEndpoint, Table};
 use adit_device::netlink::IpPrefix;
-use adit_tunnel::PostQuantum;
+use adit_tunnel::{PostQuantum, SuitePolicy, UnknownSuite};
 use std::net::{IpAddr, Ipv6Addr, SocketAddr};
 use std::time::Duration;
 
@@ -78,6 +78,11 @@ pub fn keepalive(text: &str) -> Result<u16> {
 pub fn timeout(text: &str) -> Result<Duration> {
     let seconds = keepalive(text).map_err(|_| "expected off or 0 to 65535 seconds");
     Ok(Duration::from_secs(seconds?.into()))
+}
+
+/// `auto`, or the name of a suite.
+pub fn suite(text: &str) -> Result<SuitePolicy> {
+    text.to_ascii_lowercase().parse().map_err(|error: UnknownSuite| error.to_string())
 }
 
 /// `true` or `false`.

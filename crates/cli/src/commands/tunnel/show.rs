@@ -132,6 +132,9 @@ fn peer_lines(peer: &PeerView, output: &Output, lines: &mut Vec<String>) {
     if peer.adit {
         add("implementation", "adit".to_owned());
     }
+    if let Some(cipher) = &peer.cipher {
+        add("cipher", cipher.clone());
+    }
     match peer.post_quantum {
         PostQuantumView::Active => add("post-quantum", "ML-KEM-768".to_owned()),
         PostQuantumView::Refused => {
