@@ -3,6 +3,7 @@
 use crate::netem::PortNetem;
 use crate::peer::sockets::{Arrival, PeerSockets, Received, TooBig};
 use crate::port::{Arrivals, Cx, Gone, Hub, HubCx, HubRecv, Port, Recv, Scratch};
+use crate::runner::closing::Closing;
 use crate::runner::event::Event;
 use crate::runner::hubs::{Hubs, ListenerId};
 use crate::runner::interfaces::{Interfaces, InterfacesCx};
@@ -15,7 +16,6 @@ use adit_packet::{Batch, Instant, PacketBuf, Pool};
 use rustix::io::Errno;
 use std::collections::VecDeque;
 use std::io;
-use std::thread::JoinHandle;
 
 /// How many frames a port may bring before the next one's turn. Past 64 the cost of a wake no longer
 /// shows: with four super-packets a turn 64 ports pass half as much. They are 1 ms of one core if all are
@@ -67,16 +67,7 @@ pub(crate) struct Core<E> {
     /// Ports whose deadline has come.
     due: Vec<PortId>,
     /// Threads that close ports.
-    pub(super) closing: Vec<JoinHandle<()>>,
-}
-
-impl<E> Drop for Core<E> {
-    fn drop(&mut self) {
-        for thread in self.closing.drain(..) {
-            // A panic of the thread concerns a port that is gone.
-            let _ = thread.join();
-        }
-    }
+    pub(super) closing: Closing,
 }
 
 impl<E: Engine> Core<E> {
@@ -98,7 +89,7 @@ impl<E: Engine> Core<E> {
             batch: Batch::new(),
             arrivals: Arrivals::default(),
             due: Vec::new(),
-            closing: Vec::new(),
+            closing: Closing::default(),
         })
     }
 
@@ -128,8 +119,7 @@ impl<E: Engine> Core<E> {
     pub(crate) fn detach(&mut self, id: PortId) -> Option<Box<Slot>> {
         let mut slot = self.ports.remove(id, &self.reactor)?;
         self.read_clock();
-        self.closing.retain(|thread| !thread.is_finished());
-        self.closing.extend(slot.port.close(self.out.pool()));
+        self.closing.add(slot.port.close(self.out.pool()));
         slot.netem.clear(self.now, &mut self.out);
         self.interfaces.remove(id, slot.port.namespace(), &self.reactor);
         if let Some(hub) = slot.hub {
@@ -167,6 +157,7 @@ impl<E: Engine> Core<E> {
         if let Some(mut before) = self.peers.take() {
             before.unregister(&self.reactor);
             before.close(self.out.pool());
+            self.ports.release(&self.reactor);
         }
         let Some(mut sockets) = sockets else { return Ok(()) };
         let number = self.next_number();
@@ -323,9 +314,13 @@ impl<E: Engine> Core<E> {
     pub(crate) fn serve(&mut self, id: PortId) {
         let share_max = if self.peers.is_some() { SHARE_LEN } else { usize::MAX };
         let (mut chunk, mut share, mut handled) = (0, 0, Handled::NOTHING);
-        for _ in 0..FRAMES_MAX {
-            if share >= share_max {
-                break;
+        let mut frames = 0..FRAMES_MAX;
+        while share < share_max && frames.next().is_some() {
+            if self.peers.as_ref().is_some_and(PeerSockets::is_full) {
+                // What the port has waits in its own queue until the sockets to peers have room.
+                self.ports.hold(id);
+                self.flush();
+                return self.used(id, Ok(()));
             }
             let Some(slot) = self.ports.get_mut(id) else { return };
             let mut cx = Cx {
@@ -350,6 +345,7 @@ impl<E: Engine> Core<E> {
                 }
                 Recv::Dropped => {}
                 Recv::Nothing => {
+                    slot.drained(self.now, true);
                     self.flush();
                     return self.ports.retime(id);
                 }
@@ -368,21 +364,25 @@ impl<E: Engine> Core<E> {
             }
         }
         self.flush();
-        if self.ports.get(id).is_some_and(|slot| slot.port.has_more()) {
-            self.ports.serve_later(id);
+        if let Some(slot) = self.ports.get_mut(id) {
+            slot.drained(self.now, share_max == usize::MAX);
+            if slot.port.has_more() {
+                self.ports.serve_later(id);
+            }
         }
         self.ports.retime(id);
     }
 
     /// Hands a packet that came from a port to the engine, through the port's link if it has one.
     #[inline]
-    fn take_in(&mut self, id: PortId, packet: PacketBuf) -> Handled {
+    fn take_in(&mut self, id: PortId, mut packet: PacketBuf) -> Handled {
         let Some(slot) = self.ports.get_mut(id) else {
             self.out.pool().give(packet);
             return Handled::NOTHING;
         };
         slot.counters.received += 1;
         slot.counters.received_bytes += u64::try_from(packet.len()).unwrap_or(0);
+        packet.meta.congested = std::mem::take(&mut slot.congested);
         if let Some(link) = &mut slot.netem.ingress {
             link.push(self.now, packet, &mut self.out);
             self.run_ingress(id);
@@ -407,10 +407,8 @@ impl<E: Engine> Core<E> {
         let Some(id) = self.hubs.of_event(place, number) else { return };
         let mut arrivals = std::mem::take(&mut self.arrivals);
         let (mut chunk, mut accepted) = (0, 0);
-        for _ in 0..FRAMES_MAX {
-            if accepted >= ACCEPTS_MAX {
-                break;
-            }
+        let mut frames = 0..FRAMES_MAX;
+        while accepted < ACCEPTS_MAX && frames.next().is_some() {
             let Some(slot) = self.hubs.get_mut(id) else { break };
             let mut cx = HubCx {
                 now: self.now,
@@ -478,6 +476,9 @@ impl<E: Engine> Core<E> {
         };
         if ready.writable {
             peers.flush(place, self.out.pool(), &self.reactor);
+            if !peers.is_full() {
+                self.ports.release(&self.reactor);
+            }
         }
         if ready.readable {
             self.receive_from_peers(place);
@@ -487,9 +488,11 @@ impl<E: Engine> Core<E> {
     /// Reads a socket until it has nothing more, or has had its share.
     fn receive_from_peers(&mut self, place: usize) {
         let (mut chunk, mut share) = (0, 0);
-        while share < SHARE_LEN {
-            let Some(peers) = &mut self.peers else { break };
-            let Arrival { from, at, packet } = match peers.recv(place, self.out.pool()) {
+        while let Some(peers) = &mut self.peers {
+            if share >= SHARE_LEN && !peers.has_received(place) {
+                break;
+            }
+            let Arrival { from, at, packet } = match peers.recv(place, self.out.pool(), self.now) {
                 Received::Train(arrival) => arrival,
                 Received::Nothing => break,
                 Received::Failed => {
@@ -578,12 +581,10 @@ impl<E: Engine> Core<E> {
             match to {
                 Endpoint::Port(id) => self.deliver(id),
                 Endpoint::Udp(peer) => {
-                    let Some(peers) = &mut self.peers else {
-                        self.misroute();
-                        continue;
-                    };
-                    let pool = self.out.pool();
-                    let (went, too_big) = peers.send(peer, &mut self.batch, pool, &self.reactor);
+                    let (batch, pool) = (&mut self.batch, self.out.pool());
+                    let peers = self.peers.as_mut();
+                    let sent = peers.map(|peers| peers.send(peer, batch, pool, &self.reactor));
+                    let (went, too_big) = sent.unwrap_or_default();
                     if let Some(TooBig { to, len_max }) = too_big {
                         self.events.push_back(Event::TooBig { to, len_max });
                     }
@@ -643,6 +644,24 @@ impl<E: Engine> Core<E> {
 
     /// Sends `self.batch` to a port.
     fn send_batch(&mut self, id: PortId) {
+        self.use_port(id, |port, cx, batch| port.send(cx, batch));
+        if self.ports.get(id).is_some_and(|slot| slot.port.has_more()) {
+            // The engine behind it may have answered.
+            self.ports.serve_later(id);
+        }
+    }
+
+    /// Sends what is queued at a port; writes what is buffered for a recording.
+    pub(crate) fn flush_port(&mut self, id: PortId) {
+        self.use_port(id, |port, cx, _| port.flush(cx));
+    }
+
+    #[inline]
+    fn use_port(
+        &mut self,
+        id: PortId,
+        work: impl FnOnce(&mut dyn Port, &mut Cx<'_>, &mut Batch) -> Result<(), Gone>,
+    ) {
         let Some(slot) = self.ports.get_mut(id) else { return self.misroute() };
         let mut cx = Cx {
             now: self.now,
@@ -651,27 +670,8 @@ impl<E: Engine> Core<E> {
             scratch: &mut self.scratch,
             counters: &mut slot.counters,
         };
-        let sent = slot.port.send(&mut cx, &mut self.batch);
-        let has_more = slot.port.has_more();
-        self.used(id, sent);
-        if has_more {
-            // The engine behind it may have answered.
-            self.ports.serve_later(id);
-        }
-    }
-
-    /// Sends what is queued at a port; writes what is buffered for a recording.
-    pub(crate) fn flush_port(&mut self, id: PortId) {
-        let Some(slot) = self.ports.get_mut(id) else { return };
-        let mut cx = Cx {
-            now: self.now,
-            handled: Handled::NOTHING,
-            pool: self.out.pool(),
-            scratch: &mut self.scratch,
-            counters: &mut slot.counters,
-        };
-        let sent = slot.port.flush(&mut cx);
-        self.used(id, sent);
+        let result = work(&mut *slot.port, &mut cx, &mut self.batch);
+        self.used(id, result);
     }
 
     /// After a call of a port: waits for what it needs now, or ends it.

@@ -12,6 +12,7 @@
 //!
 //! Each part owns its state and knows nothing of those above it, which ask and act on the answers.
 
+pub(crate) mod closing;
 pub(crate) mod core;
 pub(crate) mod event;
 pub(crate) mod hubs;
@@ -159,7 +160,7 @@ impl<E: Engine> Runner<E> {
         let Slot { port, netem, .. } = *self.core.detach(id)?;
         let thread = std::thread::Builder::new().name("close".into()).spawn(move || drop(port));
         // Without a thread it was closed here.
-        self.core.closing.extend(thread);
+        self.core.closing.add(thread);
         Some(netem)
     }
 
