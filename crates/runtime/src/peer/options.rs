@@ -24,7 +24,7 @@ pub(crate) const LAW: CoDel =
 
 /// How long a packet may wait in a queue that stands for an interval, and is not made shorter by single losses: senders
 /// ignore them. Older packets are dropped before they cost a decryption.
-pub(super) const LATE: Duration = Duration::from_millis(10);
+pub(super) const LATE: Duration = Duration::from_millis(20);
 
 /// Returns the state of quinn-udp for a socket, and undoes the options that it sets and we do not want.
 pub(super) fn state_of(socket: &UdpSocket, is_v4: bool) -> io::Result<UdpSocketState> {
