@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
-# Compiles the workspace for other processors and C libraries, and runs the tests of the packet crate on
-# a big-endian and on a 32-bit processor under qemu-user.
+# Compiles the workspace for other processors and C libraries, and runs the tests of the packet and simd
+# crates on a big-endian, a 32-bit and an ARM processor under qemu-user.
 #
 #   .ci/cross.sh [TARGET...]     all targets below unless some are given
 #
@@ -14,7 +14,7 @@ cd "$(dirname "$0")/.."
 targets() {
   cat <<'LIST'
 x86_64-unknown-linux-musl
-aarch64-unknown-linux-gnu
+aarch64-unknown-linux-gnu       aarch64-linux-gnu-gcc qemu-aarch64 /usr/aarch64-linux-gnu
 armv7-unknown-linux-gnueabihf
 i686-unknown-linux-gnu          i686-linux-gnu-gcc   qemu-i386  /usr/i686-linux-gnu
 riscv64gc-unknown-linux-gnu
@@ -61,11 +61,11 @@ while read -r target linker emulator root; do
     unchecked+=" $target(tests)"
     continue
   fi
-  printf '\n%s\n' "$target: tests of the packet crate under $emulator"
+  printf '\n%s\n' "$target: tests of the packet and simd crates under $emulator"
   name=CARGO_TARGET_$(tr 'a-z-' 'A-Z_' <<<"$target")
   (
     export "${name}_LINKER=$linker" "${name}_RUNNER=$emulator -L $root"
-    cargo_for "$target" test -p adit-packet --lib --tests
+    cargo_for "$target" test -p adit-simd -p adit-packet --lib --tests
   ) || failed+=" $target(tests)"
 done < <(targets)
 

@@ -4,7 +4,8 @@
 #
 #   bench/tunnel.sh [ROUNDS] [TUNNEL...]      needs root, iperf3, jq, wg and the programs
 #
-#   adit            packets in UDP, a wg-quick file
+#   adit            packets in UDP, a wg-quick file; the cipher that both ends are faster with
+#   adit-chacha     like adit, with the cipher of WireGuard (Suite = wireguard)
 #   adit-tap        frames in UDP, between ends of ours
 #   adit-tcp        packets in TCP
 #   adit-fifo       like adit, ahead of every program (SCHED_FIFO): what of the wait is for a core
@@ -17,8 +18,8 @@
 #   SECS=2                                    of each stream
 #   ADIT, WIREGUARD_GO, VTUND=PATH  PEERS=target/peers/bin (crates/cli/tests/tunnel/peers.sh makes it)
 #
-# A round runs each once, for the speed of a machine drifts: read the ratios to the first, which are of
-# medians. CPU is the seconds of a program for each 10^9 bytes that one stream brought across; beside it
+# A round runs each once, and the next one begins with another, for the speed of a machine drifts: read the ratios
+# to the first, which are of medians. CPU is the seconds of a program for each 10^9 bytes that one stream brought across; beside it
 # what part of that the cipher alone takes, if bench/aead.sh was run. udp is what of a flood in datagrams
 # of 1272 bytes arrives.
 set -euo pipefail
@@ -52,7 +53,7 @@ program() {
 }
 
 TUNNELS=()
-[ $# != 0 ] || set -- adit wireguard-go boringtun gotatun adit-tap adit-tcp adit-fifo vtun-tcp
+[ $# != 0 ] || set -- adit adit-chacha wireguard-go boringtun gotatun adit-tap adit-tcp adit-fifo vtun-tcp
 for tunnel; do
   path=$(program "$tunnel")
   if command -v "$path" >/dev/null; then TUNNELS+=("$tunnel"); else echo "left out: no $path" >&2; fi
@@ -119,9 +120,10 @@ side_of_wireguard() {
     [[ $1 = adit* ]] && printf 'Address = 10.99.0.%s/24\nMTU = 1420\nTable = off\n' "$4"
     printf '[Peer]\nPublicKey = %s\nAllowedIPs = 10.99.0.%s/32\nEndpoint = 192.0.2.%s:51820\n' \
       "$6" "$other" "$other"
+    [ "$1" != adit-chacha ] || printf 'Suite = wireguard\n'
   } >"$conf"
   case $1 in
-    adit) background "$3.log" "$ADIT" -q -n "$2" tunnel up "$conf"; return ;;
+    adit | adit-chacha) background "$3.log" "$ADIT" -q -n "$2" tunnel up "$conf"; return ;;
     adit-fifo) background "$3.log" chrt -f 1 "$ADIT" -q -n "$2" tunnel up "$conf"; return ;;
     wireguard-go) background "$3.log" ip netns exec "$2" env LOG_LEVEL=error "$WIREGUARD_GO" -f "$3" ;;
     boringtun) background "$3.log" ip netns exec "$2" "$PEERS/boringtun-cli" -f -t 1 --disable-drop-privileges "$3" ;;
@@ -236,7 +238,8 @@ measure() { # TUNNEL
 }
 
 for round in $(seq "$ROUNDS"); do
-  for tunnel in "${TUNNELS[@]}"; do
+  for place in "${!TUNNELS[@]}"; do
+    tunnel=${TUNNELS[(place + round) % ${#TUNNELS[@]}]}
     echo "round $round: $tunnel" >&2
     measure "$tunnel"
   done
@@ -252,7 +255,9 @@ value() { # TUNNEL WHAT
   esac
 }
 # Seconds of one core for 10^9 bytes in packets of 1420, of the cipher alone
-cipher=$(awk '/^ring seal/{print 8 / $3}' bench/aead/target/figures 2>/dev/null || true)
+row="ring seal"
+[ "${TUNNELS[0]}" != adit ] || row="AES-256, ring seal"
+cipher=$(awk -v row="$row" 'index($0, row " ") == 1 {print 8 / $(NF - 1)}' bench/aead/target/figures 2>/dev/null || true)
 
 printf '%-28s' ""
 printf ' %20s' "${TUNNELS[@]}"

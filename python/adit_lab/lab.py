@@ -46,7 +46,7 @@ class Lab:
         name: Optional[str] = None,
         adit: str = "adit",
     ) -> "Lab":
-        """Starts the lab of a file and returns when all of it is ready."""
+        """Starts the lab of a file and returns when all of it is ready. If a program fails, the lab ends."""
         words = [adit, "lab", "up", str(file), "-d"]
         for key, value in (settings or {}).items():
             words += ["--set", f"{key}={value}"]
@@ -55,9 +55,13 @@ class Lab:
         else:
             name = _run([adit, "--json", "lab", "plan", str(file)], settings).get("name") or "lab"
         done = subprocess.run(words, capture_output=True, text=True)
+        lab = cls(name, adit)
+        if done.returncode == 1:
+            # It runs, but a program of it has failed.
+            lab.down()
         if done.returncode != 0:
             raise LabError(done.stderr.strip())
-        return cls(name, adit)
+        return lab
 
     def down(self) -> None:
         """Ends the lab."""

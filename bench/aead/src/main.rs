@@ -1,4 +1,4 @@
-//! ChaCha20-Poly1305 of ring and of aws-lc-rs on packets of 1420 bytes in place, on one thread and on two
+//! ChaCha20-Poly1305 and AES-256-GCM of ring and of aws-lc-rs on packets of 1420 bytes in place, on one thread and on two
 //! that share a key, as two workers of one peer would. Each is run in turn; medians are told.
 
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -41,16 +41,16 @@ fn run(threads: u64, work: Work<'_>) -> f64 {
 }
 
 macro_rules! cipher {
-    ($library:ident) => {{
-        use $library::aead::{Aad, CHACHA20_POLY1305, LessSafeKey, Nonce, UnboundKey};
-        let key = LessSafeKey::new(UnboundKey::new(&CHACHA20_POLY1305, &[7; 32]).unwrap());
+    ($library:ident, $algorithm:ident) => {{
+        use $library::aead::{$algorithm, Aad, LessSafeKey, Nonce, UnboundKey};
+        let key = LessSafeKey::new(UnboundKey::new(&$algorithm, &[7; 32]).unwrap());
         let mut sealed = vec![1; LEN];
         let nonce_of = |counter| Nonce::assume_unique_for_key(nonce(counter));
         let tag = key.seal_in_place_separate_tag(nonce_of(9), Aad::empty(), &mut sealed).unwrap();
         sealed.extend_from_slice(tag.as_ref());
         (
             {
-                let key = LessSafeKey::new(UnboundKey::new(&CHACHA20_POLY1305, &[7; 32]).unwrap());
+                let key = LessSafeKey::new(UnboundKey::new(&$algorithm, &[7; 32]).unwrap());
                 move |counter: u64, packet: &mut Vec<u8>| {
                     let (text, tag) = packet.split_at_mut(LEN);
                     let nonce = Nonce::assume_unique_for_key(nonce(counter));
@@ -68,13 +68,19 @@ macro_rules! cipher {
 }
 
 fn main() {
-    let (ring_seal, ring_open) = cipher!(ring);
-    let (aws_seal, aws_open) = cipher!(aws_lc_rs);
-    let all: [(&str, u64, Work<'_>); 6] = [
+    let (ring_seal, ring_open) = cipher!(ring, CHACHA20_POLY1305);
+    let (aws_seal, aws_open) = cipher!(aws_lc_rs, CHACHA20_POLY1305);
+    let (ring_aes_seal, ring_aes_open) = cipher!(ring, AES_256_GCM);
+    let (aws_aes_seal, aws_aes_open) = cipher!(aws_lc_rs, AES_256_GCM);
+    let all: [(&str, u64, Work<'_>); 10] = [
         ("ring seal", 1, &ring_seal),
         ("aws-lc-rs seal", 1, &aws_seal),
         ("ring open", 1, &ring_open),
         ("aws-lc-rs open", 1, &aws_open),
+        ("AES-256, ring seal", 1, &ring_aes_seal),
+        ("AES-256, aws-lc-rs seal", 1, &aws_aes_seal),
+        ("AES-256, ring open", 1, &ring_aes_open),
+        ("AES-256, aws-lc-rs open", 1, &aws_aes_open),
         ("two threads, ring seal", 2, &ring_seal),
         ("two threads, ring open", 2, &ring_open),
     ];

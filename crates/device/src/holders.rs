@@ -1,13 +1,17 @@
 //! The processes that have a TUN or TAP device open.
 
+use crate::link::queue_name;
 use crate::{IfName, Netns, sys};
+use rustix::fs::{CWD, Mode, OFlags, RawDir, openat, readlinkat_raw};
+use rustix::io::Errno;
 use rustix::process::{Pid, PidfdFlags, PidfdGetfdFlags, pidfd_getfd, pidfd_open};
 use std::collections::BTreeMap;
 use std::ffi::OsStr;
 use std::fmt;
 use std::fs;
-use std::io;
-use std::os::fd::{AsFd, RawFd};
+use std::io::{self, Read};
+use std::mem::MaybeUninit;
+use std::os::fd::{AsFd, OwnedFd, RawFd};
 use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::MetadataExt;
 use std::time::{Duration, Instant};
@@ -134,29 +138,16 @@ impl Search<'_> {
     }
 
     fn process(&mut self, pid: u32) {
-        let entries = match fs::read_dir(format!("/proc/{pid}/fdinfo")) {
-            Ok(entries) => entries,
-            Err(error) => return self.missed(&error),
+        let mut process = Process { pid, handle: None };
+        let fds = match process.descriptors(&mut self.left) {
+            Ok(fds) => fds,
+            Err(error) => return self.missed(&error.into()),
         };
         let mut held: BTreeMap<IfName, Vec<RawFd>> = BTreeMap::new();
-        for entry in entries.take(self.left) {
-            self.left -= 1;
-            let fd = match entry {
-                Ok(entry) => entry.file_name().to_str().and_then(|fd| fd.parse().ok()),
-                Err(error) => {
-                    self.missed(&error);
-                    break;
-                }
-            };
-            let Some(fd) = fd else { continue };
-            match fs::read(format!("/proc/{pid}/fdinfo/{fd}")) {
-                Ok(info) => {
-                    let device =
-                        device_of(&info).filter(|at| self.name.is_none_or(|name| name == at));
-                    if let Some(device) = device.filter(|_| self.is_ours(pid, fd)) {
-                        held.entry(device).or_default().push(fd);
-                    }
-                }
+        for (fd, kind) in fds {
+            match self.device(&mut process, fd, kind) {
+                Ok(Some(device)) => held.entry(device).or_default().push(fd),
+                Ok(None) => {}
                 Err(error) => self.missed(&error),
             }
         }
@@ -168,32 +159,107 @@ impl Search<'_> {
         }
     }
 
+    /// The device of interest behind a descriptor, if there is one.
+    fn device(
+        &mut self,
+        process: &mut Process,
+        fd: RawFd,
+        kind: Kind,
+    ) -> io::Result<Option<IfName>> {
+        // With the descriptor itself, it takes a fifth of the time.
+        let queue = if kind == Kind::Tun { process.duplicate(fd) } else { None };
+        let device = match &queue {
+            Some(queue) => queue_name(queue.as_fd()).ok(),
+            None => process.info(fd)?,
+        };
+        let device = device.filter(|at| self.name.is_none_or(|name| name == at));
+        if device.is_none() {
+            return Ok(None);
+        }
+        let queue = queue.or_else(|| process.duplicate(fd));
+        let inode = match queue.and_then(|queue| device_netns(&queue)) {
+            Some(inode) => inode,
+            None => fs::metadata(format!("/proc/{}/ns/net", process.pid))?.ino(),
+        };
+        Ok(device.filter(|_| inode == self.inode))
+    }
+
     /// A process that ended meanwhile holds nothing; one that we may not read might.
     fn missed(&mut self, error: &io::Error) {
         let ended = matches!(error.raw_os_error(), Some(libc::ENOENT | libc::ESRCH));
         self.found.partial |= !ended;
     }
+}
 
-    /// Whether the device behind the descriptor is in the namespace of interest.
-    fn is_ours(&mut self, pid: u32, fd: RawFd) -> bool {
-        if let Some(inode) = device_netns(pid, fd) {
-            return inode == self.inode;
-        }
-        match fs::metadata(format!("/proc/{pid}/ns/net")) {
-            Ok(netns) => netns.ino() == self.inode,
-            Err(error) => {
-                self.missed(&error);
-                false
+/// What a descriptor may be.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Kind {
+    /// `/dev/net/tun`: a queue, or one to be.
+    Tun,
+    /// Another file, which may be the same device under another path.
+    File,
+}
+
+/// A process whose descriptors are inspected.
+struct Process {
+    pid: u32,
+    handle: Option<OwnedFd>,
+}
+
+impl Process {
+    /// Its descriptors that are files, at most `left` of all.
+    fn descriptors(&self, left: &mut usize) -> rustix::io::Result<Vec<(RawFd, Kind)>> {
+        let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
+        let folder = openat(CWD, format!("/proc/{}/fd", self.pid), flags, Mode::empty())?;
+        let mut buf = [MaybeUninit::uninit(); 8192];
+        let mut entries = RawDir::new(&folder, &mut buf);
+        let (mut found, mut target) = (Vec::new(), [0; 64]);
+        while let Some(entry) = entries.next()
+            && *left > 0
+        {
+            *left -= 1;
+            let entry = entry?;
+            let Some(fd) = entry.file_name().to_str().ok().and_then(|name| name.parse().ok())
+            else {
+                continue;
+            };
+            // Most descriptors have no path. Those need no further look.
+            let target = match readlinkat_raw(&folder, entry.file_name(), &mut target) {
+                Ok(len) => target.get(..len).unwrap_or_default(),
+                // Closed meanwhile.
+                Err(Errno::NOENT) => continue,
+                Err(error) => return Err(error),
+            };
+            let no_path: [&[u8]; 3] = [b"socket:", b"pipe:", b"anon_inode:"];
+            if target == b"/dev/net/tun" {
+                found.push((fd, Kind::Tun));
+            } else if !no_path.iter().any(|kind| target.starts_with(kind)) {
+                found.push((fd, Kind::File));
             }
         }
+        Ok(found)
+    }
+
+    /// A duplicate of a descriptor; `None` if we may not have it.
+    fn duplicate(&mut self, fd: RawFd) -> Option<OwnedFd> {
+        if self.handle.is_none() {
+            let pid = Pid::from_raw(i32::try_from(self.pid).ok()?)?;
+            self.handle = pidfd_open(pid, PidfdFlags::empty()).ok();
+        }
+        pidfd_getfd(self.handle.as_ref()?, fd, PidfdGetfdFlags::empty()).ok()
+    }
+
+    /// The device of a descriptor, as the system describes it.
+    fn info(&self, fd: RawFd) -> io::Result<Option<IfName>> {
+        // A queue has five lines.
+        let mut info = [0; 1024];
+        let len = fs::File::open(format!("/proc/{}/fdinfo/{fd}", self.pid))?.read(&mut info)?;
+        Ok(device_of(&info[..len]))
     }
 }
 
-/// The namespace of the device behind another process's descriptor; `None` if we may not know.
-fn device_netns(pid: u32, fd: RawFd) -> Option<u64> {
-    let pid = Pid::from_raw(i32::try_from(pid).ok()?)?;
-    let process = pidfd_open(pid, PidfdFlags::empty()).ok()?;
-    let queue = pidfd_getfd(process.as_fd(), fd, PidfdGetfdFlags::empty()).ok()?;
+/// The namespace of the device behind a descriptor; `None` if we may not know.
+fn device_netns(queue: &OwnedFd) -> Option<u64> {
     let netns = sys::tun::dev_netns(queue.as_fd()).ok()?;
     Netns::try_from(netns).ok()?.inode().ok()
 }

@@ -45,6 +45,7 @@ mod netns;
 mod offload;
 mod options;
 mod order;
+mod packet_ring;
 mod packet_socket;
 pub mod process;
 mod queue;
@@ -80,6 +81,7 @@ pub use name::{IfIndex, IfName, NAME_LEN_MAX, NameError, NamePattern};
 pub use netns::Netns;
 pub use offload::{Offload, OffloadChoice};
 pub use options::{Create, DeviceOptions};
+pub use packet_ring::PacketRing;
 pub use packet_socket::{
     PACKET_SOCKET_LEN_MAX, PacketSocket, PacketSocketOptions, PacketStatistics, ReceivedPacket,
     disable_timestamps,

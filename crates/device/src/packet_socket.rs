@@ -70,13 +70,12 @@ pub struct ReceivedPacket {
 pub const PACKET_SOCKET_LEN_MAX: usize = 8 * 65_536 + 64;
 
 /// The length of `struct virtio_net_hdr`.
-const VNET_LEN: usize = VnetLen::Legacy.bytes();
+pub(crate) const VNET_LEN: usize = VnetLen::Legacy.bytes();
 
 /// Turns receive time stamps of a socket off (`SO_TIMESTAMPNS`), which a library may have turned
 /// on: they cost time, and room in the control messages.
 ///
 /// # Errors
-/// ENOTSOCK.
 /// ENOTSOCK.
 pub fn disable_timestamps(socket: impl AsFd) -> io::Result<()> {
     sys::packet_socket::set_time_stamps(socket.as_fd(), false)
@@ -90,6 +89,20 @@ impl PacketSocket {
     /// EPERM without `CAP_NET_RAW`; ENODEV if the interface does not exist; ENOPROTOOPT if the
     /// kernel does not support [`PacketSocketOptions::incoming_only`].
     pub fn open(index: IfIndex, options: &PacketSocketOptions) -> io::Result<Self> {
+        let socket = Self::unbound(options)?;
+        if let Some(len) = options.buffer_len
+            && sockopt::set_socket_recv_buffer_size_force(&socket, len).is_err()
+        {
+            sockopt::set_socket_recv_buffer_size(&socket, len)?;
+        }
+        sys::packet_socket::set_aux_data(socket.as_fd())?;
+        sys::packet_socket::set_time_stamps(socket.as_fd(), true)?;
+        socket.bind(index, options)?;
+        Ok(socket)
+    }
+
+    /// A socket with its filter, to which nothing arrives yet.
+    pub(crate) fn unbound(options: &PacketSocketOptions) -> io::Result<Self> {
         let open = || -> io::Result<OwnedFd> {
             let flags = SocketFlags::CLOEXEC | SocketFlags::NONBLOCK;
             // Protocol 0: nothing arrives before the filter is set and the socket is bound.
@@ -103,23 +116,26 @@ impl PacketSocket {
         if let Some(filter) = &options.filter {
             filter.attach_to_socket(&fd)?;
         }
-        if let Some(len) = options.buffer_len
-            && sockopt::set_socket_recv_buffer_size_force(&fd, len).is_err()
-        {
-            sockopt::set_socket_recv_buffer_size(&fd, len)?;
-        }
-        sys::packet_socket::set_aux_data(fd.as_fd())?;
-        sys::packet_socket::set_time_stamps(fd.as_fd(), true)?;
         if options.incoming_only {
             sys::packet_socket::set_incoming_only(fd.as_fd())?;
         }
         let has_vnet_header = sys::packet_socket::set_vnet_header(fd.as_fd()).is_ok();
-        let index = i32::try_from(index.get()).expect("an IfIndex fits the kernel's int");
-        sys::packet_socket::bind(fd.as_fd(), index)?;
-        if options.promiscuous {
-            sys::packet_socket::set_promiscuous(fd.as_fd(), index)?;
-        }
         Ok(Self { fd, has_vnet_header, seen: PacketStatistics::default() })
+    }
+
+    /// Lets the packets of interface `index` arrive.
+    pub(crate) fn bind(&self, index: IfIndex, options: &PacketSocketOptions) -> io::Result<()> {
+        let index = i32::try_from(index.get()).expect("an IfIndex fits the kernel's int");
+        sys::packet_socket::bind(self.as_fd(), index)?;
+        if options.promiscuous {
+            sys::packet_socket::set_promiscuous(self.as_fd(), index)?;
+        }
+        Ok(())
+    }
+
+    /// Whether a virtio-net header comes before each packet.
+    pub(crate) const fn has_vnet_header(&self) -> bool {
+        self.has_vnet_header
     }
 
     /// Receives one packet into `buf`, with its VLAN tag where the sender put it. A longer packet
@@ -232,7 +248,7 @@ impl AsFd for PacketSocket {
 
 /// Inserts a VLAN tag after the MAC addresses of the `len` bytes in `buf`, and returns the new
 /// length.
-fn insert_tag(buf: &mut [u8], len: usize, tag: [u8; 4]) -> usize {
+pub(crate) fn insert_tag(buf: &mut [u8], len: usize, tag: [u8; 4]) -> usize {
     const ADDRESSES_LEN: usize = 12;
     let new_len = (len + tag.len()).min(buf.len());
     if len < ADDRESSES_LEN || new_len < ADDRESSES_LEN + tag.len() {
@@ -294,13 +310,19 @@ impl Control {
         let status = u32::from_ne_bytes([s0, s1, s2, s3]);
         let len = u32::from_ne_bytes([l0, l1, l2, l3]);
         self.packet_len = usize::try_from(len).unwrap_or(usize::MAX);
-        if status & libc::TP_STATUS_VLAN_VALID != 0 {
-            let tci = u16::from_ne_bytes([c0, c1]).to_be_bytes();
-            let has_tpid = status & libc::TP_STATUS_VLAN_TPID_VALID != 0;
-            let tpid = if has_tpid { u16::from_ne_bytes([p0, p1]) } else { 0x8100 }.to_be_bytes();
-            self.vlan = Some([tpid[0], tpid[1], tci[0], tci[1]]);
-        }
+        self.vlan = vlan_tag(status, u16::from_ne_bytes([c0, c1]), u16::from_ne_bytes([p0, p1]));
     }
+}
+
+/// The VLAN tag that the kernel took out of a packet, as it was in the packet.
+pub(crate) fn vlan_tag(status: u32, tci: u16, tpid: u16) -> Option<[u8; 4]> {
+    if status & libc::TP_STATUS_VLAN_VALID == 0 {
+        return None;
+    }
+    let has_tpid = status & libc::TP_STATUS_VLAN_TPID_VALID != 0;
+    let ([t0, t1], [c0, c1]) =
+        (if has_tpid { tpid } else { 0x8100 }.to_be_bytes(), tci.to_be_bytes());
+    Some([t0, t1, c0, c1])
 }
 
 #[cfg(test)]
@@ -319,8 +341,9 @@ mod tests {
 
     #[test]
     fn control_messages_of_any_bytes_end() {
-        let words = [20_u64, u64::MAX, 0, 3, 16, 16, 0, 0, 0, 0];
-        for len in 0..100 {
+        let mut words = [0; CONTROL_WORDS];
+        words[..6].copy_from_slice(&[20, u64::MAX, 0, 3, 16, 16]);
+        for len in 0..200 {
             let _ = Control::parse(&words, len);
         }
         let _ = Control::parse(&[0; CONTROL_WORDS], 144);

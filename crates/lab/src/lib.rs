@@ -46,6 +46,7 @@
 //! ```
 #![forbid(unsafe_code)]
 
+mod clean;
 pub mod engine;
 mod enter;
 pub mod keeper;
@@ -56,6 +57,7 @@ pub mod probe;
 pub mod simulated;
 pub mod trial;
 
+pub use clean::clean;
 pub use enter::enter;
 pub use owned::{Lab, Source};
 

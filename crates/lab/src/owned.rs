@@ -171,11 +171,19 @@ impl Lab {
         self.ask("/lab?counters=all")
     }
 
-    fn network(&self, node: &str) -> Result<(usize, &Network)> {
-        let found = self.networks.iter().enumerate().find(|(_, network)| network.node == node);
+    fn network(&self, node: &str) -> Result<&Network> {
+        let found = self.networks.iter().find(|network| network.node == node);
         found.ok_or_else(|| {
             Error::new(Kind::NotFound, &PART, format!("the lab has no host called '{node}'"))
         })
+    }
+
+    /// The network of a host, in which something is sent.
+    fn host(&self, node: &str) -> Result<Netns> {
+        let net = self.network(node)?.net.as_ref();
+        let net = net.ok_or_else(|| Error::usage(format!("'{node}' is a virtual machine")))?;
+        let failed = |error| Error::io("enter", format_args!("the network of '{node}'"), &error);
+        Netns::open(net).map_err(failed)
     }
 
     /// The first address of a host, IPv4 if it has one.
@@ -183,7 +191,7 @@ impl Lab {
     /// # Errors
     /// There is no such host, or it has no address.
     pub fn address(&self, node: &str) -> Result<IpAddr> {
-        let addresses = &self.network(node)?.1.addresses;
+        let addresses = &self.network(node)?.addresses;
         let v4 = addresses.iter().find(|ip| ip.is_ipv4());
         let message = || Error::usage(format!("host '{node}' has no address"));
         v4.or_else(|| addresses.first()).copied().ok_or_else(message)
@@ -194,9 +202,9 @@ impl Lab {
     /// # Errors
     /// There is no such host.
     pub fn in_node<T: Send>(&self, node: &str, work: impl FnOnce() -> T + Send) -> Result<T> {
-        let net = &self.network(node)?.1.net;
-        let done = Netns::open(net).and_then(|net| net.run(work));
-        done.map_err(|error| Error::io("enter", format_args!("the network of '{node}'"), &error))
+        self.host(node)?
+            .run(work)
+            .map_err(|error| Error::io("enter", format_args!("the network of '{node}'"), &error))
     }
 
     /// Runs a command in a host, for at most 30 seconds.
@@ -214,10 +222,8 @@ impl Lab {
     /// # Errors
     /// There is no such host, or it has no address.
     pub fn ping(&self, from: &str, to: &str) -> Result<Option<Duration>> {
-        let namespaces = Netns::open(&self.network(from)?.1.net);
         let ping = Ping { from: 0, to: self.address(to)? };
-        let times = namespaces
-            .and_then(|net| Prober::open(&[net]))
+        let times = Prober::open(&[self.host(from)?])
             .and_then(|mut prober| prober.ping(&[ping], PING_WITHIN));
         let times = times.map_err(|error| Error::io("ping", format_args!("'{to}'"), &error))?;
         Ok(times.into_iter().next().flatten())

@@ -88,7 +88,7 @@ impl Sum {
         const LONG: usize = 64;
         let (chunks, rest) = bytes.as_chunks::<32>();
         let (mut tail, rest) =
-            if bytes.len() > LONG { (sum_of_chunks(chunks), rest) } else { (0, bytes) };
+            if bytes.len() > LONG { (adit_simd::sum(chunks), rest) } else { (0, bytes) };
         let (words, rest) = rest.as_chunks::<4>();
         for word in words {
             tail += u64::from(u32::from_ne_bytes(*word));
@@ -146,21 +146,6 @@ impl Sum {
         let sum = (sum >> 16) + (sum & 0xffff);
         sum as u16
     }
-}
-
-/// Sums in eight 32-bit lanes with 64-bit totals, which the compiler turns into vector additions;
-/// they cannot overflow below 16 GiB. Not inlined: where registers are short, the compiler does not
-/// vectorize it, and it takes twice as long.
-#[inline(never)]
-fn sum_of_chunks(chunks: &[[u8; 32]]) -> u64 {
-    let mut lanes = [0_u64; 8];
-    for chunk in chunks {
-        let (words, _) = chunk.as_chunks::<4>();
-        for (lane, word) in lanes.iter_mut().zip(words) {
-            *lane += u64::from(u32::from_ne_bytes(*word));
-        }
-    }
-    lanes.into_iter().sum()
 }
 
 #[cfg(test)]

@@ -38,12 +38,9 @@
 //! | [`control`] | JSON over HTTP on a unix socket: names, server, client |
 //! | [`event`] | what a service reports by itself |
 //! | [`netem`] | the settings of an emulated link as text, and its report |
-//! | [`host`] | changes to the host (addresses, routes, rules, filters) as a list of actions |
 //! | [`nat`] | the NAT as a service, and as a port |
 //! | [`kinds`] | the kinds of port: those of the runtime, and the NAT |
-//! | [`namespace`] | namespaces without root, a command in them, devices in those of others |
-//! | [`sandbox`] | takes from a program what it needs no more |
-//! | [`file`](mod@file) | atomic files and locks |
+//! | [`host`], [`namespace`], [`sandbox`], [`error`], [`file`](mod@file), [`text`] | those of [`adit_host`] |
 //! | [`filter`] | filters in tcpdump's syntax |
 //!
 //! Nothing here prints or parses arguments, and nothing on the loop's thread opens a file, runs a program
@@ -51,26 +48,22 @@
 
 #![forbid(unsafe_code)]
 
+pub use adit_host::{changes as host, error, file, namespace, sandbox, text};
+
 #[cfg(test)]
 #[path = "../../packet/tests/cases/mod.rs"]
 mod cases;
 pub mod config;
 pub mod control;
-pub mod error;
 pub mod event;
 pub mod exercise;
-pub mod file;
 pub mod filter;
-pub mod host;
 pub mod kinds;
 pub mod link;
-pub mod namespace;
 pub mod nat;
 pub mod netem;
-pub mod sandbox;
 pub mod supervisor;
 pub mod switch;
-pub mod text;
 
 /// The example of the README.
 #[cfg(doctest)]

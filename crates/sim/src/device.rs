@@ -6,6 +6,7 @@
 
 use alloc::collections::VecDeque;
 use alloc::vec::Vec;
+use core::mem;
 
 use adit_packet::{
     Coalescer, Layer, Meta, PacketBuf, SuperPacket, VnetHeader, checksum::Sum, finish_checksum,
@@ -64,12 +65,28 @@ impl Device {
         Ok(())
     }
 
-    /// Lets `each` see what has arrived and is not read yet, and say whether the stack sees it.
-    pub(crate) fn review(&mut self, mut each: impl FnMut(&[u8]) -> bool) {
-        self.inbox.retain(|packet| each(packet.bytes()));
+    /// Lets `each` take what has arrived and is not read yet, and say what of it the stack reads.
+    pub(crate) fn review(&mut self, mut each: impl FnMut(PacketBuf, &mut VecDeque<PacketBuf>)) {
+        for packet in mem::take(&mut self.inbox) {
+            each(packet, &mut self.inbox);
+        }
     }
 
-    /// Sends a packet that the stack sent before.
+    /// What the stack reads next.
+    pub(crate) const fn inbox_mut(&mut self) -> &mut VecDeque<PacketBuf> {
+        &mut self.inbox
+    }
+
+    /// Lets `each` see what the stack sent after the first `count` packets, and say whether it leaves.
+    pub(crate) fn review_outgoing(&mut self, count: usize, mut each: impl FnMut(&[u8]) -> bool) {
+        let mut number = 0;
+        self.outbox.retain(|packet| {
+            number += 1;
+            number <= count || each(packet.bytes())
+        });
+    }
+
+    /// Sends a packet that the stack does not send.
     pub(crate) fn repeat(&mut self, bytes: &[u8]) {
         let mut packet = PacketBuf::new(0, bytes.len());
         if packet.extend(bytes).is_ok() {
@@ -77,9 +94,9 @@ impl Device {
         }
     }
 
-    /// The packets that the stack sent since they were last taken out.
-    pub(crate) fn outgoing(&self) -> &[PacketBuf] {
-        &self.outbox
+    /// How many packets were sent since they were last taken out.
+    pub(crate) fn outgoing(&self) -> usize {
+        self.outbox.len()
     }
 
     /// What the stack sent since the last call.

@@ -12,6 +12,7 @@ use smoltcp::wire::{EthernetAddress, HardwareAddress, IpCidr};
 
 use crate::device::Device;
 use crate::hops::Hops;
+use crate::receiver::Receiver;
 use crate::reno::Reno;
 use crate::seen::Seen;
 use adit_engine::DropReason;
@@ -37,7 +38,8 @@ pub struct HostConfig {
     pub layer: Layer,
     /// Bytes of the send and of the receive buffer of each TCP connection.
     pub tcp_buffer: usize,
-    /// How long an acknowledgment waits for a second segment; `None` sends it at once.
+    /// How long an acknowledgment may wait for a second segment; `None` sends it at once. Those of the first segments
+    /// and of the last one of a write do not wait.
     pub tcp_ack_delay: Option<Duration>,
 }
 
@@ -65,7 +67,7 @@ impl HostConfig {
             super_packets: false,
             layer: Layer::Frame,
             tcp_buffer: 256 * 1024,
-            tcp_ack_delay: Some(Duration::from_millis(10)),
+            tcp_ack_delay: Some(Duration::from_millis(40)),
         }
     }
 
@@ -91,6 +93,8 @@ impl From<&str> for HostConfig {
 
 pub(crate) struct Host {
     pub(crate) layer: Layer,
+    /// With Ethernet.
+    mac: Option<MacAddr>,
     device: Device,
     interface: Interface,
     sockets: SocketSet<'static>,
@@ -142,6 +146,7 @@ struct Stream {
     read: u64,
     last_read: Instant,
     reno: Reno,
+    receiver: Receiver,
 }
 
 impl Host {
@@ -151,15 +156,16 @@ impl Host {
     const ECHO_WAIT: Duration = Duration::from_secs(3);
     /// Bytes of an echo request's payload, as ping sends them.
     const ECHO_LEN: usize = 56;
+    /// Bytes of TCP's header with timestamps.
+    const TCP_HEADERS: usize = 32;
     /// The first port of connections that we open (RFC 6335).
     const FIRST_PORT: u16 = 49_152;
 
     pub(crate) fn new(config: &HostConfig, node: usize, seed: u64, now: Instant) -> Self {
         let mut device = Device::new(config.layer, config.mtu, config.super_packets);
-        let hardware = match config.layer {
-            Layer::Frame => HardwareAddress::Ethernet(EthernetAddress(mac_of(config, node).0)),
-            Layer::Packet => HardwareAddress::Ip,
-        };
+        let mac = (config.layer == Layer::Frame).then(|| mac_of(config, node));
+        let hardware = mac
+            .map_or(HardwareAddress::Ip, |mac| HardwareAddress::Ethernet(EthernetAddress(mac.0)));
         let mut smoltcp_config = Config::new(hardware);
         smoltcp_config.random_seed = seed;
         let mut interface = Interface::new(smoltcp_config, &mut device, moment(now));
@@ -189,6 +195,7 @@ impl Host {
         let is_v6 = config.addresses.first().is_some_and(|(address, _)| address.is_ipv6());
         Self {
             layer: config.layer,
+            mac,
             device,
             interface,
             sockets: SocketSet::new(Vec::new()),
@@ -199,7 +206,7 @@ impl Host {
             datagrams: Vec::new(),
             tcp_buffer: config.tcp_buffer,
             tcp_ack_delay: config.tcp_ack_delay,
-            mss: config.mtu.saturating_sub(if is_v6 { 60 } else { 40 }).max(1),
+            mss: config.mtu.saturating_sub(Self::TCP_HEADERS + if is_v6 { 40 } else { 20 }).max(1),
             next_port: Self::FIRST_PORT,
             is_touched: true,
             wake: Instant::MAX,
@@ -213,39 +220,49 @@ impl Host {
 
     /// Runs the stack, then hands over what it sends.
     pub(crate) fn poll(&mut self, now: Instant, send: impl FnMut(&[u8], Meta)) {
-        let layer = self.layer;
-        self.device.review(|bytes| {
-            let Some(seen) = Seen::parse(bytes, layer) else { return true };
+        let (layer, mac) = (self.layer, self.mac);
+        let mut answers = Vec::new();
+        self.device.review(|packet, inbox| {
+            let Some(seen) = Seen::arrived(packet.bytes(), mac) else {
+                return inbox.push_back(packet);
+            };
             let stream = self
                 .streams
                 .iter_mut()
                 .find(|stream| stream.owns(&self.sockets, seen.destination, seen.source));
-            !stream.is_some_and(|stream| stream.reno.arrived(now, &seen))
+            let Some(stream) = stream else { return inbox.push_back(packet) };
+            if !stream.reno.arrived(now, &seen) {
+                answers.extend(stream.receiver.arrived(packet, &seen, layer));
+            }
         });
         for stream in &mut self.streams {
-            for packet in stream.reno.poll(now) {
-                self.device.repeat(&packet);
-            }
+            answers.extend(stream.receiver.poll(now));
+            answers.extend(stream.reno.poll(now));
         }
-        let mut noted = self.device.outgoing().len();
+        answers.iter().for_each(|packet| self.device.repeat(packet));
+        let mut noted = self.device.outgoing();
         loop {
+            for stream in &mut self.streams {
+                stream.receiver.feed(self.device.inbox_mut());
+            }
             self.interface.poll(moment(now), &mut self.device, &mut self.sockets);
-            for packet in self.device.outgoing().iter().skip(noted) {
-                let Some(seen) = Seen::parse(packet.bytes(), layer) else { continue };
+            self.device.review_outgoing(noted, |packet| {
+                let Some(seen) = Seen::parse(packet, layer) else { return true };
                 let stream = self
                     .streams
                     .iter_mut()
                     .find(|stream| stream.owns(&self.sockets, seen.source, seen.destination));
-                if let Some(stream) = stream {
-                    stream.reno.sent(now, &seen, packet.bytes());
-                }
-            }
-            noted = self.device.outgoing().len();
+                stream.is_none_or(|stream| {
+                    stream.reno.sent(now, &seen, packet);
+                    stream.receiver.leaves(now, &seen, packet)
+                })
+            });
+            noted = self.device.outgoing();
             let moved = self.streams.iter_mut().any(|stream| {
                 let socket = self.sockets.get_mut(stream.handle);
                 stream.pump(socket, now)
             });
-            if !moved {
+            if !moved && !self.streams.iter().any(|stream| stream.receiver.has_more()) {
                 break;
             }
         }
@@ -257,7 +274,7 @@ impl Host {
         // Its clock counts microseconds: asked again within one, it would answer the same.
         self.wake = wake.map_or(Instant::MAX, |at| instant(at).max(now + Duration::from_micros(1)));
         for stream in &self.streams {
-            self.wake = self.wake.min(stream.reno.due());
+            self.wake = self.wake.min(stream.reno.due()).min(stream.receiver.due());
         }
         self.device.sent(send);
     }
@@ -388,14 +405,12 @@ impl Host {
     fn tcp_socket(&self) -> tcp::Socket<'static> {
         let buffer = || tcp::SocketBuffer::new(vec![0; self.tcp_buffer]);
         let mut socket = tcp::Socket::new(buffer(), buffer());
-        let delay = self.tcp_ack_delay.map(|delay| {
-            smoltcp::time::Duration::from_micros(
-                u64::try_from(delay.as_micros()).unwrap_or(u64::MAX),
-            )
-        });
-        socket.set_ack_delay(delay);
+        // What waits, and how long, is decided outside of it.
+        socket.set_ack_delay(None);
         // What is in flight is limited by what the socket is fed with.
         socket.set_congestion_control(tcp::CongestionControl::None);
+        // Linux sends the option, which takes room from every segment. Nothing here reads the time in it.
+        socket.set_tsval_generator(Some(|| 1));
         socket
     }
 
@@ -411,6 +426,7 @@ impl Host {
             read: 0,
             last_read: Instant::ZERO,
             reno: Reno::new(self.mss),
+            receiver: Receiver::new(self.mss, self.tcp_ack_delay, self.tcp_buffer),
         });
         self.streams.len() - 1
     }

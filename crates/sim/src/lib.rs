@@ -93,6 +93,7 @@ mod node;
 mod outside;
 mod port;
 mod random;
+mod receiver;
 mod reno;
 mod router;
 mod scoreboard;
@@ -100,6 +101,7 @@ mod seeds;
 mod seen;
 mod sim;
 mod trace;
+mod udp;
 
 pub use host::HostConfig;
 pub use ids::{End, EngineId, HopsId, HostId, PingId, ProbeId, TcpId, UdpId};

@@ -11,7 +11,10 @@ use crate::host::Host;
 use crate::ids::End;
 use crate::network::Network;
 use crate::trace::Losses;
-use adit_engine::{Counts, DropReason, Endpoint, Engine, FlowId, FlowRequest, Outbox, Request};
+use crate::udp;
+use adit_engine::{
+    Counts, DropReason, Endpoint, Engine, FlowId, FlowRequest, Outbox, PortId, Request, datagrams,
+};
 
 pub(crate) enum Node {
     Engine(Box<EngineNode>),
@@ -47,6 +50,8 @@ pub(crate) struct EngineNode {
     impatient: usize,
     /// Its counts when its losses were last shown.
     shown: Counts,
+    /// Its UDP port, and the port through which its datagrams travel as packets.
+    pub(crate) socket: Option<(u16, PortId)>,
 }
 
 impl EngineNode {
@@ -58,7 +63,7 @@ impl EngineNode {
         let out = Outbox::new(Pool::new(pool));
         let due = engine.next_timeout().unwrap_or(Instant::MAX);
         let (batch, shown) = (Batch::new(), Counts::default());
-        Self { engine, out, batch, received: 0, due, impatient: 0, shown }
+        Self { engine, out, batch, received: 0, due, impatient: 0, shown, socket: None }
     }
 
     /// Hands it a copy of a packet.
@@ -68,6 +73,15 @@ impl EngineNode {
         from: Endpoint,
         packet: &PacketBuf,
     ) -> Result<(), DropReason> {
+        if self.socket.is_some_and(|(_, port)| from == Endpoint::Port(port)) {
+            let (from, payload) = udp::parse(packet.bytes()).ok_or(DropReason::MALFORMED)?;
+            let copy = self.out.pool().take(payload.len());
+            let mut copy = copy.ok_or(DropReason::NO_BUFFER)?;
+            copy.extend(payload).expect("a buffer of that length was taken");
+            self.received += 1;
+            self.engine.handle(now, Endpoint::Udp(from), copy, &mut self.out);
+            return Ok(());
+        }
         let copy = self.out.pool().copy_of(packet).ok_or(DropReason::NO_BUFFER)?;
         self.received += 1;
         self.engine.handle(now, from, copy, &mut self.out);
@@ -124,8 +138,16 @@ impl EngineNode {
         while let Some(at) = self.out.next_group(&mut self.batch) {
             for packet in self.batch.drain(..) {
                 let from = End { node, at };
-                match at {
-                    Endpoint::Flow(flow) => network.send_to_flow(from, flow, packet.bytes()),
+                match (at, self.socket) {
+                    (Endpoint::Udp(to), Some((from, port))) => {
+                        let from_port = End { node, at: Endpoint::Port(port) };
+                        let carried = datagrams(&packet)
+                            .filter_map(|datagram| udp::packet(from, to, datagram));
+                        carried.for_each(|packet| {
+                            network.send(from_port, &packet, Meta::default());
+                        });
+                    }
+                    (Endpoint::Flow(flow), _) => network.send_to_flow(from, flow, packet.bytes()),
                     _ => network.send(from, packet.bytes(), packet.meta),
                 }
                 self.out.pool().give(packet);

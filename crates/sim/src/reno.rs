@@ -1,7 +1,7 @@
 //! TCP's congestion control and loss recovery as Linux has them with `reno`, around smoltcp's TCP.
 //!
 //! smoltcp's own recovery repeats one segment a round trip, and its shortest timeout is a second. Kernels know from
-//! selective acknowledgments which segments arrived (RFC 6675) and repeat all others within one round trip. So smoltcp
+//! selective acknowledgments which segments arrived and repeat all others within one round trip. So smoltcp
 //! is left to send new data, and this decides how much it may have in flight (the host feeds no more than that to the
 //! socket), keeps a copy of what is, and repeats it. smoltcp sees no duplicate acknowledgment.
 //!
@@ -14,8 +14,9 @@
 //!             as much is sent as arrives, in proportion to ssthresh (RFC 6937)
 //! ```
 //!
-//! What is lost at the end, with nothing after it, is found by a probe after two round trips (RFC 8985, 7), and else by
-//! a timeout of at least 200 ms, as in Linux.
+//! What is lost is found by time (RFC 8985): sent before something that has arrived. What is lost at the end, with nothing
+//! after it, is found by a probe after two round trips, 200 ms later if it is a single segment, and else by a timeout of
+//! at least 200 ms, as in Linux.
 
 use alloc::vec::Vec;
 use core::time::Duration;
@@ -29,9 +30,10 @@ use crate::seen::Seen;
 #[derive(Debug)]
 pub(crate) struct Reno {
     mss: usize,
+    /// Both in segments, as in Linux: a short one counts as much as a full one.
     cwnd: usize,
     ssthresh: usize,
-    /// Bytes acknowledged since the window last grew, in congestion avoidance.
+    /// Segments acknowledged since the window last grew, in congestion avoidance.
     acked: usize,
     /// Whether what is in flight has filled the window since it last grew.
     is_limited: bool,
@@ -40,6 +42,8 @@ pub(crate) struct Reno {
     rtt: Rtt,
     /// When a probe is sent or the timeout passes; [`Instant::MAX`]: never.
     timer: Instant,
+    /// When a segment that may only be late counts as lost; [`Instant::MAX`]: never.
+    late: Instant,
     /// Probes and timeouts since the last acknowledgment.
     expired: u32,
 }
@@ -51,7 +55,7 @@ struct Recovery {
     end: u64,
     /// The window when it began.
     before: usize,
-    /// Bytes that arrived and that were sent since.
+    /// Segments that arrived and that were sent since.
     delivered: usize,
     sent: usize,
     /// After a timeout, slow start goes on instead.
@@ -94,11 +98,13 @@ impl Reno {
     const INITIAL: usize = 10;
     /// How long a receiver may wait with its acknowledgment of a single segment (`TCP_RTO_MIN`).
     const ACK_WAIT: Duration = Duration::from_millis(200);
+    /// What is added to a probe's two round trips (`TCP_TIMEOUT_MIN`).
+    const PROBE_MIN: Duration = Duration::from_millis(2);
 
     pub(crate) fn new(mss: usize) -> Self {
         Self {
             mss,
-            cwnd: Self::INITIAL * mss,
+            cwnd: Self::INITIAL,
             ssthresh: usize::MAX,
             acked: 0,
             is_limited: false,
@@ -106,6 +112,7 @@ impl Reno {
             recovery: None,
             rtt: Rtt::default(),
             timer: Instant::MAX,
+            late: Instant::MAX,
             expired: 0,
         }
     }
@@ -116,12 +123,12 @@ impl Reno {
 
     /// Bytes that may be sent and not acknowledged: what is lost or has arrived does not count against the window.
     pub(crate) fn window(&self) -> usize {
-        self.board.outstanding() + self.cwnd.saturating_sub(self.board.in_flight())
+        self.board.outstanding() + self.cwnd.saturating_sub(self.board.in_flight()) * self.mss
     }
 
     /// When [`Self::poll`] has something to do; [`Instant::MAX`]: never.
-    pub(crate) const fn due(&self) -> Instant {
-        self.timer
+    pub(crate) fn due(&self) -> Instant {
+        self.timer.min(self.late)
     }
 
     /// A segment leaves, in a packet of these bytes.
@@ -134,11 +141,11 @@ impl Reno {
         if segment.len == 0 {
             return;
         }
-        let added = self.board.sent(now, segment, packet);
+        let is_new = self.board.sent(now, segment, packet);
         if let Some(recovery) = &mut self.recovery {
-            recovery.sent += added;
+            recovery.sent += usize::from(is_new);
         }
-        self.is_limited |= self.board.in_flight() + self.mss > self.cwnd;
+        self.is_limited |= self.board.in_flight() >= self.cwnd;
         if self.timer == Instant::MAX {
             self.set_timer(now);
         }
@@ -161,11 +168,7 @@ impl Reno {
         if seen.acked > 0 {
             self.expired = 0;
         }
-        let newly_lost = self.board.find_lost();
-        if let (true, None) = (newly_lost, self.recovery) {
-            self.ssthresh = (self.cwnd / 2).max(2 * self.mss);
-            self.recover(false);
-        }
+        let newly_lost = self.find_lost(now);
         let is_over = self.recovery.is_some_and(|recovery| self.board.unacked() >= recovery.end);
         match &mut self.recovery {
             Some(_) if is_over => {
@@ -178,9 +181,10 @@ impl Reno {
             }
             Some(recovery) if !recovery.after_timeout => {
                 recovery.delivered += arrived;
-                self.reduce(arrived, newly_lost);
+                self.reduce(arrived, seen.advances && !newly_lost);
             }
-            _ => self.grow(seen.acked, before),
+            _ if seen.advances => self.grow(arrived, before),
+            _ => {}
         }
         if arrived > 0 {
             self.set_timer(now);
@@ -195,12 +199,15 @@ impl Reno {
         if self.timer <= now {
             self.expire(now, &mut packets);
         }
+        if self.late <= now && self.find_lost(now) {
+            self.reduce(1, false);
+        }
         if self.recovery.is_some() {
-            while self.board.in_flight() + self.mss <= self.cwnd.max(self.mss)
+            while self.board.in_flight() < self.cwnd.max(1)
                 && let Some(packet) = self.board.repeat_lost(now)
             {
                 if let Some(recovery) = &mut self.recovery {
-                    recovery.sent += self.mss;
+                    recovery.sent += 1;
                 }
                 packets.push(packet);
             }
@@ -216,6 +223,7 @@ impl Reno {
         // First a probe: the last segment again, whose acknowledgment shows what is lost before it.
         if self.expired == 0
             && self.recovery.is_none()
+            && !self.board.has_gap()
             && let Some(packet) = self.board.probe(now)
         {
             packets.push(packet);
@@ -225,12 +233,24 @@ impl Reno {
         }
         self.expired += 1;
         if !self.recovery.is_some_and(|recovery| recovery.after_timeout) {
-            self.ssthresh = (self.cwnd / 2).max(2 * self.mss);
+            self.ssthresh = (self.cwnd / 2).max(2);
         }
-        self.board.lose_all();
-        self.cwnd = self.mss;
+        self.board.time_out(now);
+        self.cwnd = self.board.in_flight() + 1;
         self.recover(true);
         self.timer = now + self.rtt.timeout(self.expired - 1);
+    }
+
+    /// Looks for what is lost, and begins a recovery; whether there is more of it.
+    fn find_lost(&mut self, now: Instant) -> bool {
+        let smoothed = self.rtt.smoothed.unwrap_or_default();
+        let (newly_lost, late) = self.board.find_lost(now, self.recovery.is_some(), smoothed);
+        self.late = late.unwrap_or(Instant::MAX);
+        if newly_lost && self.recovery.is_none() {
+            self.ssthresh = (self.cwnd / 2).max(2);
+            self.recover(false);
+        }
+        newly_lost
     }
 
     fn recover(&mut self, after_timeout: bool) {
@@ -240,53 +260,56 @@ impl Reno {
     }
 
     /// The window during a recovery (RFC 6937, 3; Linux: `tcp_cwnd_reduction`).
-    fn reduce(&mut self, arrived: usize, newly_lost: bool) {
-        let Some(recovery) = self.recovery else { return };
+    fn reduce(&mut self, arrived: usize, is_progress: bool) {
+        let Some(recovery) = self.recovery.filter(|recovery| !recovery.after_timeout) else {
+            return;
+        };
         let pipe = self.board.in_flight();
         let room = if pipe > self.ssthresh {
             let share = recovery.delivered.saturating_mul(self.ssthresh);
             share.div_ceil(recovery.before.max(1)).saturating_sub(recovery.sent)
         } else {
             let slow = recovery.delivered.saturating_sub(recovery.sent).max(arrived);
-            let slow = if newly_lost { slow } else { slow + self.mss };
-            slow.min(self.ssthresh - pipe)
+            (slow + usize::from(is_progress)).min(self.ssthresh - pipe)
         };
         // The first repetition goes out in any case.
-        let room = if recovery.sent == 0 { room.max(self.mss) } else { room };
+        let room = if recovery.sent == 0 { room.max(1) } else { room };
         self.cwnd = pipe + room;
     }
 
-    fn grow(&mut self, acked: usize, before: usize) {
-        // A part of a segment waits in the socket for the rest of it.
-        let fills = self.is_limited || before + 2 * self.mss > self.cwnd;
-        if acked == 0 || !fills {
+    fn grow(&mut self, mut acked: usize, before: usize) {
+        if !self.is_limited && before + 2 <= self.cwnd {
             return;
         }
         if self.cwnd < self.ssthresh {
-            self.cwnd = (self.cwnd + acked).min(self.ssthresh.max(self.cwnd));
+            let more = acked.min(self.ssthresh - self.cwnd);
+            self.cwnd += more;
+            acked -= more;
+        }
+        if self.cwnd < self.ssthresh || acked == 0 {
             return;
         }
         self.acked += acked;
         if self.acked >= self.cwnd {
             self.acked -= self.cwnd;
-            self.cwnd += self.mss;
+            self.cwnd += 1;
             self.is_limited = false;
         }
     }
 
     fn set_timer(&mut self, now: Instant) {
-        self.timer = match self.board.outstanding() {
-            0 => Instant::MAX,
-            outstanding => {
-                let timeout = self.rtt.timeout(0);
-                let probe = self.rtt.smoothed.map_or(timeout, |smoothed| {
-                    let alone =
-                        if outstanding <= self.mss { Self::ACK_WAIT } else { Duration::ZERO };
-                    smoothed * 2 + alone
-                });
-                now + if self.recovery.is_none() { probe.min(timeout) } else { timeout }
-            }
-        };
+        if self.board.outstanding() == 0 {
+            self.timer = Instant::MAX;
+            return;
+        }
+        let mut wait = self.rtt.timeout(0);
+        if let (Some(smoothed), None, false) =
+            (self.rtt.smoothed, self.recovery, self.board.has_gap())
+        {
+            let alone = if self.board.is_alone() { Self::ACK_WAIT } else { Self::PROBE_MIN };
+            wait = wait.min(smoothed * 2 + alone);
+        }
+        self.timer = now + wait;
     }
 }
 

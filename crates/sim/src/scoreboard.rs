@@ -4,9 +4,9 @@ use alloc::collections::VecDeque;
 use alloc::vec::Vec;
 use core::time::Duration;
 
-use adit_packet::{Instant, TcpFlags, TcpMut};
+use adit_packet::{Instant, TcpFlags};
 
-use crate::seen::Seen;
+use crate::seen::{Seen, set_ack};
 
 /// The segments that are not acknowledged, by their place in the stream.
 #[derive(Debug, Default)]
@@ -17,20 +17,32 @@ pub(crate) struct Scoreboard {
     unacked: u64,
     next: u64,
     segments: VecDeque<Segment>,
-    /// Bytes that fly.
+    /// How many of them fly, have arrived, are lost.
     flying: usize,
     arrived: usize,
     lost: usize,
     /// Counts all that is sent, repetitions included.
     stamp: u64,
-    /// The last one of which the peer said that it arrived.
-    delivered: u64,
+    newest: Newest,
     /// Acknowledgments that say nothing new, of a peer that does not say what arrived.
     duplicates: usize,
     /// The last acknowledgment that we sent.
     ack: u32,
     /// Buffers for copies.
     spare: Vec<Vec<u8>>,
+}
+
+/// What was sent last of all that arrived.
+#[derive(Debug, Default)]
+struct Newest {
+    /// Its number, and the number before the last acknowledgment.
+    stamp: u64,
+    before: u64,
+    /// How long its acknowledgment took, and the shortest such time of all.
+    rtt: Duration,
+    rtt_min: Option<Duration>,
+    /// Whether a segment arrived after later ones, without being repeated.
+    has_reordering: bool,
 }
 
 #[derive(Debug)]
@@ -60,14 +72,16 @@ pub(crate) struct Acknowledged {
     pub(crate) is_valid: bool,
     /// It is a duplicate of the one before.
     pub(crate) is_duplicate: bool,
-    /// Bytes of which it says, in order or not, that they arrived.
+    /// Segments of which it says, in order or not, that they arrived.
     pub(crate) acked: usize,
     pub(crate) sacked: usize,
+    /// Whether all before a later place has arrived.
+    pub(crate) advances: bool,
     pub(crate) rtt: Option<Duration>,
 }
 
-/// So many later segments arrived before one counts as lost (RFC 5681, 3.2).
-const REORDERED_MAX: u64 = 3;
+/// So many later segments arrived before one counts as lost at once (RFC 5681, 3.2).
+const REORDERED_MAX: usize = 3;
 /// Buffers that are kept.
 const SPARE_MAX: usize = 64;
 
@@ -96,10 +110,19 @@ impl Scoreboard {
         usize::try_from(self.next - self.unacked).unwrap_or(usize::MAX)
     }
 
-    /// Bytes that fly, as far as is known.
-    pub(crate) fn in_flight(&self) -> usize {
-        let one = self.segments.front().map_or(0, Segment::len);
-        self.flying.saturating_sub(self.duplicates * one)
+    /// Segments that fly, as far as is known.
+    pub(crate) const fn in_flight(&self) -> usize {
+        self.flying.saturating_sub(self.duplicates)
+    }
+
+    /// Whether a single segment is not acknowledged.
+    pub(crate) fn is_alone(&self) -> bool {
+        self.segments.len() == 1
+    }
+
+    /// Whether later segments than an unacknowledged one have arrived.
+    pub(crate) const fn has_gap(&self) -> bool {
+        self.arrived > 0 || self.duplicates > 0
     }
 
     /// The place of a sequence number near those that are not acknowledged.
@@ -110,9 +133,9 @@ impl Scoreboard {
         self.unacked.checked_add_signed(i64::from(distance))
     }
 
-    /// Takes a copy of a segment that leaves; returns its length.
-    pub(crate) fn sent(&mut self, now: Instant, segment: &Seen, packet: &[u8]) -> usize {
-        let Some(start) = self.place(segment.sequence) else { return 0 };
+    /// Takes a copy of a segment that leaves; whether it is a new one.
+    pub(crate) fn sent(&mut self, now: Instant, segment: &Seen, packet: &[u8]) -> bool {
+        let Some(start) = self.place(segment.sequence) else { return false };
         let end = start + u64::from(segment.len);
         self.stamp += 1;
         let stamp = self.stamp;
@@ -120,12 +143,12 @@ impl Scoreboard {
             // smoltcp repeats it after its own timeout.
             if let Some(old) = self.segments.iter_mut().find(|old| old.start == start) {
                 if old.state == State::Lost {
-                    (self.lost, self.flying) = (self.lost - 1, self.flying + old.len());
+                    (self.lost, self.flying) = (self.lost - 1, self.flying + 1);
                     old.state = State::Flying;
                 }
                 (old.stamp, old.sent, old.is_repeated) = (stamp, now, true);
             }
-            return 0;
+            return false;
         }
         let mut copy = self.spare.pop().unwrap_or_default();
         copy.clear();
@@ -141,10 +164,9 @@ impl Scoreboard {
             is_repeated: false,
         };
         self.next = end;
-        let len = segment.len();
-        self.flying += len;
+        self.flying += 1;
         self.segments.push_back(segment);
-        len
+        true
     }
 
     /// Takes an acknowledgment.
@@ -156,6 +178,7 @@ impl Scoreboard {
         };
         seen.is_valid = true;
         let ack = ack.min(self.next);
+        self.newest.before = self.newest.stamp;
         let blocks = segment.blocks.into_iter().flatten();
         let has_blocks = segment.blocks.iter().any(Option::is_some);
         let ends = TcpFlags::SYN.with(TcpFlags::FIN).with(TcpFlags::RST);
@@ -181,33 +204,21 @@ impl Scoreboard {
         let was_waiting = self.duplicates > 0;
         self.duplicates = 0;
         self.unacked = ack;
+        seen.advances = true;
         while let Some(first) = self.segments.front_mut() {
             if first.end > ack {
-                if first.start < ack {
-                    let part = usize::try_from(ack - first.start).unwrap_or_default();
-                    first.start = ack;
-                    if first.state == State::Flying {
-                        self.flying = self.flying.saturating_sub(part);
-                    }
-                    seen.acked += part;
-                }
+                first.start = first.start.max(ack);
                 break;
             }
             let Some(first) = self.segments.pop_front() else { break };
             match first.state {
                 State::Arrived => self.arrived -= 1,
-                State::Lost => {
-                    self.lost -= 1;
-                    seen.acked += first.len();
-                }
-                State::Flying => {
-                    self.flying = self.flying.saturating_sub(first.len());
-                    seen.acked += first.len();
-                    self.delivered = self.delivered.max(first.stamp);
-                    if !first.is_repeated {
-                        seen.rtt = Some(now.since(first.sent));
-                    }
-                }
+                State::Lost => self.lost -= 1,
+                State::Flying => self.flying -= 1,
+            }
+            if first.state != State::Arrived {
+                seen.acked += 1;
+                self.newest.arrived(now, &first, seen);
             }
             if self.spare.len() < SPARE_MAX {
                 self.spare.push(first.packet);
@@ -228,43 +239,56 @@ impl Scoreboard {
             match segment.state {
                 State::Arrived => continue,
                 State::Lost => self.lost -= 1,
-                State::Flying => self.flying = self.flying.saturating_sub(segment.len()),
+                State::Flying => self.flying -= 1,
             }
             segment.state = State::Arrived;
             self.arrived += 1;
-            seen.sacked += segment.len();
-            self.delivered = self.delivered.max(segment.stamp);
-            if !segment.is_repeated {
-                seen.rtt = Some(now.since(segment.sent));
-            }
+            seen.sacked += 1;
+            self.newest.arrived(now, segment, seen);
         }
     }
 
-    /// Finds what is lost; whether there is more of it.
-    pub(crate) fn find_lost(&mut self) -> bool {
-        if self.duplicates == usize::try_from(REORDERED_MAX).unwrap_or_default() && self.lost == 0 {
-            return self.lose_first();
+    /// Finds what is lost, by time (RFC 8985, 6.2): what was sent before something that has arrived, if that had
+    /// enough time. Returns whether there is more of it, and when there may be.
+    pub(crate) fn find_lost(
+        &mut self,
+        now: Instant,
+        in_recovery: bool,
+        smoothed: Duration,
+    ) -> (bool, Option<Instant>) {
+        if self.duplicates == REORDERED_MAX && self.lost == 0 {
+            return (self.lose_first(), None);
         }
-        if self.arrived == 0 {
-            return false;
-        }
-        let mut found = false;
+        let newest = &self.newest;
+        let is_sure = !newest.has_reordering && (in_recovery || self.arrived >= REORDERED_MAX);
+        let patience = if is_sure {
+            Duration::ZERO
+        } else {
+            (newest.rtt_min.unwrap_or_default() / 4).min(smoothed / 8)
+        };
+        let (mut found, mut next) = (false, None::<Instant>);
         for segment in &mut self.segments {
-            if segment.state == State::Flying && segment.stamp + REORDERED_MAX <= self.delivered {
+            if segment.state != State::Flying || segment.stamp >= newest.stamp {
+                continue;
+            }
+            let at = segment.sent + newest.rtt + patience;
+            if at <= now {
                 segment.state = State::Lost;
-                self.flying = self.flying.saturating_sub(segment.len());
+                self.flying -= 1;
                 self.lost += 1;
                 found = true;
+            } else {
+                next = Some(next.map_or(at, |next| next.max(at)));
             }
         }
-        found
+        (found, next)
     }
 
     fn lose_first(&mut self) -> bool {
         match self.segments.front_mut() {
             Some(first) if first.state == State::Flying => {
                 first.state = State::Lost;
-                self.flying = self.flying.saturating_sub(first.len());
+                self.flying -= 1;
                 self.lost += 1;
                 true
             }
@@ -272,13 +296,17 @@ impl Scoreboard {
         }
     }
 
-    /// After a timeout nothing flies any more.
-    pub(crate) fn lose_all(&mut self) {
-        for segment in self.segments.iter_mut().filter(|segment| segment.state == State::Flying) {
-            segment.state = State::Lost;
-            self.lost += 1;
+    /// After a timeout the first one is lost, and all that had enough time (RFC 8985, 6.3).
+    pub(crate) fn time_out(&mut self, now: Instant) {
+        for (at, segment) in self.segments.iter_mut().enumerate() {
+            let had_time = at == 0 || segment.sent + self.newest.rtt <= now;
+            if segment.state == State::Flying && had_time {
+                segment.state = State::Lost;
+                self.flying -= 1;
+                self.lost += 1;
+            }
         }
-        (self.flying, self.duplicates) = (0, 0);
+        self.duplicates = 0;
     }
 
     /// The packet of the first lost segment, which flies again.
@@ -294,9 +322,8 @@ impl Scoreboard {
     /// The packet of the last segment, if it flies: its acknowledgment decides about all before it.
     pub(crate) fn probe(&mut self, now: Instant) -> Option<Vec<u8>> {
         let at = self.segments.len().checked_sub(1)?;
-        let last = self.segments.get(at).filter(|last| last.state == State::Flying)?;
-        self.flying = self.flying.saturating_sub(last.len());
-        self.stamp += REORDERED_MAX;
+        self.segments.get(at).filter(|last| last.state == State::Flying)?;
+        self.flying -= 1;
         self.repeat(at, now)
     }
 
@@ -305,22 +332,30 @@ impl Scoreboard {
         let segment = self.segments.get_mut(at)?;
         (segment.state, segment.stamp, segment.sent) = (State::Flying, self.stamp, now);
         segment.is_repeated = true;
-        self.flying += segment.len();
+        self.flying += 1;
         let mut packet = segment.packet.clone();
         let transport = packet.get_mut(segment.transport..)?;
         // What has arrived from the peer in the meantime is acknowledged with it.
-        if let Ok(mut header) = TcpMut::parse(transport) {
-            let old = header.head_mut().get(8..12).and_then(|ack| ack.first_chunk()).copied();
-            header.adjust32(u32::from_be_bytes(old?), self.ack);
-            header.head_mut()[8..12].copy_from_slice(&self.ack.to_be_bytes());
-        }
+        set_ack(transport, self.ack);
         Some(packet)
     }
 }
 
-impl Segment {
-    fn len(&self) -> usize {
-        usize::try_from(self.end - self.start).unwrap_or(usize::MAX)
+impl Newest {
+    fn arrived(&mut self, now: Instant, segment: &Segment, seen: &mut Acknowledged) {
+        let rtt = now.since(segment.sent);
+        if segment.is_repeated {
+            // Sooner than possible: the one before it arrived after all.
+            if self.rtt_min.is_some_and(|shortest| rtt < shortest) {
+                return;
+            }
+        } else {
+            seen.rtt = Some(rtt);
+            self.rtt_min = Some(self.rtt_min.map_or(rtt, |shortest| shortest.min(rtt)));
+            self.has_reordering |= segment.stamp < self.before;
+        }
+        self.rtt = rtt;
+        self.stamp = self.stamp.max(segment.stamp);
     }
 }
 

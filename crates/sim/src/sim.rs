@@ -10,7 +10,7 @@ use core::net::{IpAddr, SocketAddr};
 use core::time::Duration;
 
 use adit_engine::netem::{Link, Profile, Report, Seed};
-use adit_engine::{Counts, DropReason, Endpoint, Engine, FlowId, Outbox};
+use adit_engine::{Counts, DropReason, Endpoint, Engine, FlowId, Outbox, PortId};
 use adit_packet::{Instant, Layer, Meta, PacketBuf, PoolConfig};
 
 use crate::agenda::Agenda;
@@ -129,6 +129,14 @@ impl Sim {
         EngineId::new(self.add(name, node))
     }
 
+    /// Carries the datagrams of an engine, from a UDP port, as packets through one of its ports: join it to a
+    /// [`Router`](crate::Router), which sets their source address. Without it they leave by [`EngineId::peer`].
+    pub fn carry<E>(&mut self, id: EngineId<E>, udp_port: u16, port: PortId) {
+        if let Some(Node::Engine(node)) = self.nodes.get_mut(id.0) {
+            node.socket = Some((udp_port, port));
+        }
+    }
+
     /// Adds a probe.
     pub fn probe(&mut self, name: &str) -> ProbeId {
         ProbeId(self.add(name, Node::Probe(Probe::default())))
@@ -141,6 +149,16 @@ impl Sim {
     /// If one of them has a wire.
     pub fn wire(&mut self, a: impl Into<End>, b: impl Into<End>) {
         self.join([a.into(), b.into()], [Line::plain(), Line::plain()]);
+    }
+
+    /// As [`Self::wire`], between ports of engines that carry packets without Ethernet.
+    ///
+    /// # Panics
+    ///
+    /// As [`Self::wire`].
+    pub fn wire_packets(&mut self, a: impl Into<End>, b: impl Into<End>) {
+        let lines = [Line::plain(), Line::plain()];
+        self.network.join([a.into(), b.into()], Some(Layer::Packet), lines);
     }
 
     /// Joins two ends by a wire with a link each way: from `a` to `b`, and back.

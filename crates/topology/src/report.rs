@@ -67,6 +67,9 @@ pub struct Node {
     /// Whether it was made to fail.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub failed: bool,
+    /// The socket of its serial console, if it is a guest.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub console: Option<PathBuf>,
     /// Its interfaces.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub interfaces: Vec<Interface>,
@@ -134,6 +137,8 @@ pub enum ProgramState {
     Done,
     /// It has failed.
     Failed,
+    /// It was killed as its node failed, and starts again when that is healed.
+    Stopped,
 }
 
 impl ProgramState {
@@ -146,6 +151,7 @@ impl ProgramState {
             Self::Running => "running",
             Self::Done => "done",
             Self::Failed => "failed",
+            Self::Stopped => "stopped",
         }
     }
 }
@@ -215,8 +221,9 @@ pub struct Door {
 pub struct Network {
     /// The node.
     pub node: String,
-    /// Its namespace.
-    pub net: PathBuf,
+    /// Its namespace; none: it is a guest, in which adit sends nothing.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub net: Option<PathBuf>,
     /// Its addresses.
     pub addresses: Vec<IpAddr>,
 }
@@ -256,6 +263,9 @@ pub struct Happened {
     pub number: u64,
     /// Seconds since the lab was started.
     pub at_s: f64,
+    /// The event for people.
+    #[serde(default)]
+    pub text: String,
     /// The event, as `adit lab up --json` prints it.
     pub event: Value,
 }

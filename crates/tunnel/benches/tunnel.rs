@@ -12,7 +12,7 @@ use adit_packet::{
     Batch, Gso, Instant, Ipv4Header, Layer, PacketBuf, Pool, PoolConfig, TcpFlags, TcpHeader,
     VnetHeader, ip_protocol,
 };
-use adit_tunnel::{PeerConfig, PeerMode, PrivateKey, Tunnel, TunnelConfig};
+use adit_tunnel::{PeerConfig, PeerMode, PostQuantum, PrivateKey, Tunnel, TunnelConfig};
 use core::net::{Ipv4Addr, SocketAddr};
 use divan::counter::{BytesCount, ItemsCount};
 use divan::{Bencher, black_box};
@@ -139,6 +139,17 @@ fn handshake(bencher: Bencher<'_, '_>) {
     bencher.bench_local(|| Pair::new(Layer::Packet));
 }
 
+/// A first connection of two of adit until data can cross, both sides. The difference is what ML-KEM and the second
+/// handshake cost.
+#[divan::bench(args = [PostQuantum::Off, PostQuantum::Require])]
+fn connection(bencher: Bencher<'_, '_>, post_quantum: PostQuantum) {
+    bencher.bench_local(|| {
+        Pair::with(Layer::Packet, |peer| {
+            (peer.extensions, peer.post_quantum) = (true, post_quantum);
+        })
+    });
+}
+
 struct Side {
     tunnel: Tunnel,
     out: Outbox,
@@ -192,6 +203,10 @@ struct Pair {
 
 impl Pair {
     fn new(layer: Layer) -> Self {
+        Self::with(layer, |peer| peer.extensions = false)
+    }
+
+    fn with(layer: Layer, set: impl Fn(&mut PeerConfig)) -> Self {
         let (mut ours, mut theirs) = (Side::new(1), Side::new(2));
         let now = Instant::from_nanos(1_000_000_000);
         let keys = [&ours, &theirs].map(|side| side.tunnel.public_key().expect("it has a key"));
@@ -201,7 +216,7 @@ impl Pair {
         ] {
             let mut peer = PeerConfig::new(key);
             peer.endpoint = at;
-            peer.extensions = false;
+            set(&mut peer);
             if layer == Layer::Frame {
                 peer.mode = PeerMode::Frames(PortId(0));
                 side.tunnel.set_device(None);
@@ -211,7 +226,7 @@ impl Pair {
         }
         ours.tunnel.connect(now, &keys[1], &mut ours.out);
         let mut pair = Self { now, ours, theirs };
-        for _ in 0..3 {
+        for _ in 0..5 {
             for (_, message) in pair.ours.take() {
                 let copy = fill(&mut pair.theirs.out, message.bytes(), message.meta.vnet);
                 pair.theirs.tunnel.handle(now, pair.ours.at, copy, &mut pair.theirs.out);

@@ -9,6 +9,7 @@ use adit_packet::IpPrefix;
 use crate::frames::vxlan::Vxlan;
 use crate::keys::{PresharedKey, PrivateKey, PublicKey};
 use crate::shape::shaper::Shape;
+use crate::suite::SuitePolicy;
 use crate::tai64n::Tai64n;
 use crate::timing::Timing;
 use adit_engine::{Endpoint, PortId};
@@ -42,6 +43,9 @@ pub struct TunnelConfig {
     pub last_timestamp: Option<Tai64n>,
     /// The intervals of the protocol.
     pub timing: Timing,
+    /// Whether this machine is faster with AES-GCM than with ChaCha20-Poly1305, as the owner has measured it
+    /// ([`Suite::seal_sample`](crate::Suite::seal_sample)): peers with [`SuitePolicy::Auto`] accept AES-GCM then.
+    pub aes_is_faster: bool,
     /// Handshakes processed per second. Senders that did not prove their address get a quarter of it.
     pub handshakes_per_second: u32,
     /// Where keys are; by default nobody wants to know.
@@ -64,6 +68,7 @@ impl Default for TunnelConfig {
             join: true,
             last_timestamp: None,
             timing: Timing::default(),
+            aes_is_faster: false,
             handshakes_per_second: Self::HANDSHAKES_PER_SECOND,
             key_memory: |_| {},
         }
@@ -93,6 +98,19 @@ impl PeerMode {
     }
 }
 
+/// Whether the sessions with a peer that is adit get a key from ML-KEM-768 besides those of X25519, so that a recording
+/// of them stays closed to a quantum computer.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum PostQuantum {
+    /// Never. A peer that had one may connect without it again.
+    Off,
+    /// If the peer can. Data crosses at once the first time. A peer that ever had one must have it from then on.
+    #[default]
+    Prefer,
+    /// Always: no data crosses before.
+    Require,
+}
+
 /// The configuration of one peer.
 ///
 /// Later versions may add fields: build it with [`PeerConfig::new`].
@@ -115,6 +133,11 @@ pub struct PeerConfig {
     /// Whether to ask the peer if it is adit, which path MTU discovery and frames need. Other
     /// implementations drop the question.
     pub extensions: bool,
+    /// Which ciphers to use with it if it is adit; others get WireGuard's. A change takes effect with the next
+    /// session.
+    pub suite: SuitePolicy,
+    /// Whether its sessions get a post-quantum key; it needs [`Self::extensions`].
+    pub post_quantum: PostQuantum,
     /// The silence after which the peer may move to another endpoint. Until then a second host with its key
     /// is refused. `None` is the protocol's roaming (NDSS 2017, 2.1): the peer moves with each message.
     pub pinned: Option<Duration>,
@@ -137,6 +160,8 @@ impl PeerConfig {
             mode: PeerMode::Packets,
             clamp_mss: true,
             extensions: true,
+            suite: SuitePolicy::Auto,
+            post_quantum: PostQuantum::Prefer,
             pinned: None,
             shape_out: None,
             shape_in: None,

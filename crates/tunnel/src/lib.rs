@@ -72,6 +72,10 @@
 //! the path. A packet that does not fit is never dropped silently: the MSS option limits TCP, super-packets
 //! are cut shorter, other packets get an ICMP error, and frames are fragmented.
 //!
+//! **Post-quantum keys.** Two adit peers exchange a secret by ML-KEM-768 inside a session, and start a handshake with a
+//! preshared key from it ([`PostQuantum`]). Without it a session carries no data where it is required, or where the peer
+//! had it before.
+//!
 //! **Shaping.** Each direction of a peer can have a rate: a token bucket, with FQ-CoDel for the packets that
 //! wait. A super-packet that would occupy the line for more than 2 ms is segmented before it waits.
 //!
@@ -109,23 +113,26 @@ mod message;
 mod noise;
 mod path;
 mod peer;
+mod post_quantum;
 mod session;
 mod shape;
 mod shared;
 mod status;
+mod suite;
 mod tai64n;
 mod timing;
 mod tunnel;
 mod wakes;
 
 pub use adit_packet::IpPrefix;
-pub use config::{KeyMemory, PeerConfig, PeerMode, Random, TunnelConfig};
+pub use config::{KeyMemory, PeerConfig, PeerMode, PostQuantum, Random, TunnelConfig};
 pub use frames::vxlan::Vxlan;
 pub use handshake::source::Source;
 pub use keys::{KEY_LEN, KeyError, PresharedKey, PrivateKey, PublicKey};
 pub use peer::send::gso_len_max;
 pub use shape::shaper::Shape;
-pub use status::{PeerStatus, TunnelEvent};
+pub use status::{PeerStatus, PostQuantumStatus, TunnelEvent};
+pub use suite::{Suite, SuitePolicy, UnknownSuite};
 pub use tai64n::Tai64n;
 pub use timing::Timing;
 pub use tunnel::Tunnel;

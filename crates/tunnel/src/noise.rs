@@ -3,13 +3,15 @@
 //! Source: Perrin, "The Noise Protocol Framework", revision 34, 5.2; NDSS 2017, 5.4.
 
 use blake2::{Blake2s256, Digest};
-use ring::aead::{Aad, CHACHA20_POLY1305, LessSafeKey, Nonce, UnboundKey};
+use ring::aead::{Aad, Algorithm, CHACHA20_POLY1305, LessSafeKey, Nonce, UnboundKey};
 use zeroize::{Zeroize, ZeroizeOnDrop, Zeroizing};
 
 use crate::keys::KEY_LEN;
 
 /// The length of an authentication tag.
 pub(crate) const TAG_LEN: usize = 16;
+/// The length of a nonce.
+const NONCE_LEN: usize = 12;
 
 /// The output of the hash.
 pub(crate) type Hash = [u8; 32];
@@ -19,6 +21,8 @@ pub(crate) type Key = Zeroizing<[u8; KEY_LEN]>;
 
 const CONSTRUCTION: &[u8] = b"Noise_IKpsk2_25519_ChaChaPoly_BLAKE2s";
 const IDENTIFIER: &[u8] = b"WireGuard v1 zx2c4 Jason@zx2c4.com";
+/// The label of the secret that two of adit derive further keys from.
+const EXPORTER: &[u8] = b"adit own peers v1";
 
 /// HASH of the pieces one after another.
 pub(crate) fn hash(pieces: &[&[u8]]) -> Hash {
@@ -30,7 +34,7 @@ pub(crate) fn hash(pieces: &[&[u8]]) -> Hash {
 }
 
 /// HMAC (RFC 2104) with BLAKE2s; the key is no longer than a block.
-fn hmac(key: &Hash, pieces: &[&[u8]]) -> Key {
+pub(crate) fn hmac(key: &Hash, pieces: &[&[u8]]) -> Key {
     const BLOCK: usize = 64;
     let mut pad = Zeroizing::new([0x36; BLOCK]);
     pad.iter_mut().zip(key).for_each(|(pad, key)| *pad ^= key);
@@ -58,30 +62,70 @@ pub(crate) fn kdf<const N: usize>(key: &Hash, input: &[u8]) -> [Key; N] {
     })
 }
 
-/// A key as the AEAD needs it. The cipher's own type does not clear its memory, so dropping this overwrites it
-/// with another key.
-pub(crate) struct CipherKey(pub(crate) LessSafeKey);
+/// A key as the AEAD needs it, and a mask that its nonces get. The cipher's own type does not clear its memory, so
+/// dropping this overwrites it with another key.
+pub(crate) struct CipherKey {
+    key: LessSafeKey,
+    mask: [u8; NONCE_LEN],
+}
 
 impl CipherKey {
+    /// A key of ChaCha20-Poly1305 without a mask: that of WireGuard.
     pub(crate) fn new(key: &[u8; KEY_LEN]) -> Self {
-        let key = UnboundKey::new(&CHACHA20_POLY1305, key).expect("a ChaCha20 key has 32 bytes");
-        Self(LessSafeKey::new(key))
+        Self::masked(&CHACHA20_POLY1305, key, [0; NONCE_LEN])
+    }
+
+    /// A key of an algorithm. `key` must have the length of its keys.
+    pub(crate) fn masked(algorithm: &'static Algorithm, key: &[u8], mask: [u8; NONCE_LEN]) -> Self {
+        let key = UnboundKey::new(algorithm, key).expect("a key has the length of its algorithm");
+        Self { key: LessSafeKey::new(key), mask }
+    }
+
+    /// Encrypts a packet in place and writes the tag to the last bytes of `text`. `counter` must not be used twice.
+    pub(crate) fn seal(&self, counter: u64, text: &mut [u8]) {
+        self.seal_with(counter, &[], text);
+    }
+
+    fn seal_with(&self, counter: u64, aad: &[u8], text: &mut [u8]) {
+        let Some((text, tag)) = text.split_last_chunk_mut::<TAG_LEN>() else { return };
+        let sealed = self
+            .key
+            .seal_in_place_separate_tag(self.nonce(counter), Aad::from(aad), text)
+            .expect("a datagram is shorter than what the cipher takes");
+        tag.copy_from_slice(sealed.as_ref());
+    }
+
+    /// Decrypts `buffer[skip..]`, which ends with the tag, to the front of `buffer`. Returns the length; `None` if
+    /// it does not authenticate, and then the contents of `buffer` are lost.
+    ///
+    /// So a packet is moved and decrypted in one pass.
+    pub(crate) fn open(&self, counter: u64, buffer: &mut [u8], skip: usize) -> Option<usize> {
+        let opened = self.key.open_within(self.nonce(counter), Aad::empty(), buffer, skip..);
+        opened.ok().map(|plain| plain.len())
+    }
+
+    /// The nonce of a counter: four bytes of zero and the counter, little endian (NDSS 2017, 5.4.6), under the mask.
+    fn nonce(&self, counter: u64) -> Nonce {
+        let [a, b, c, d, e, f, g, h] = counter.to_le_bytes();
+        let mut nonce = [0, 0, 0, 0, a, b, c, d, e, f, g, h];
+        nonce.iter_mut().zip(self.mask).for_each(|(byte, mask)| *byte ^= mask);
+        Nonce::assume_unique_for_key(nonce)
     }
 }
 
 impl Drop for CipherKey {
     fn drop(&mut self) {
-        let zero = UnboundKey::new(&CHACHA20_POLY1305, &[0; KEY_LEN]);
-        self.0 = LessSafeKey::new(zero.expect("a ChaCha20 key has 32 bytes"));
+        // Of the same algorithm, so that all bytes of its key schedule are written.
+        let algorithm = self.key.algorithm();
+        let zeros = [0; KEY_LEN];
+        let zeros = zeros.get(..algorithm.key_len()).unwrap_or(&zeros);
+        self.key = LessSafeKey::new(
+            UnboundKey::new(algorithm, zeros).expect("a key has the length of its algorithm"),
+        );
+        self.mask.zeroize();
         // Without this the compiler could omit a write to memory that is about to be freed.
-        core::hint::black_box(&self.0);
+        core::hint::black_box(&self.key);
     }
-}
-
-/// The nonce of a counter: four bytes of zero and the counter, little endian (NDSS 2017, 5.4.6).
-pub(crate) fn nonce(counter: u64) -> Nonce {
-    let [a, b, c, d, e, f, g, h] = counter.to_le_bytes();
-    Nonce::assume_unique_for_key([0, 0, 0, 0, a, b, c, d, e, f, g, h])
 }
 
 /// The chaining key and the hash of a handshake. Cleared when it is dropped.
@@ -133,13 +177,9 @@ impl Symmetric {
 
     /// Writes `plain` encrypted and its tag to `out`, which is as long as both, and mixes it in.
     pub(crate) fn seal(&mut self, key: &Key, plain: &[u8], out: &mut [u8]) {
-        let Some((text, tag)) = out.split_at_mut_checked(plain.len()) else { return };
+        let Some(text) = out.get_mut(..plain.len()) else { return };
         text.copy_from_slice(plain);
-        let sealed = CipherKey::new(key)
-            .0
-            .seal_in_place_separate_tag(nonce(0), Aad::from(&self.hash), text)
-            .expect("a field of a handshake is short");
-        tag.copy_from_slice(sealed.as_ref());
+        CipherKey::new(key).seal_with(0, &self.hash, out);
         self.mix_hash(out);
     }
 
@@ -151,8 +191,9 @@ impl Symmetric {
         tag: &[u8; TAG_LEN],
     ) -> Option<[u8; N]> {
         let mut plain = *text;
-        let opened = CipherKey::new(key).0.open_in_place_separate_tag(
-            nonce(0),
+        let key = CipherKey::new(key);
+        let opened = key.key.open_in_place_separate_tag(
+            key.nonce(0),
             Aad::from(&self.hash),
             (*tag).into(),
             &mut plain,
@@ -166,6 +207,13 @@ impl Symmetric {
     /// The two keys of the session: first the one that the initiator sends with (NDSS 2017, 5.4.5).
     pub(crate) fn split(&self) -> [Key; 2] {
         kdf::<2>(&self.chaining, &[])
+    }
+
+    /// A secret of this handshake, bound to its transcript and independent of the keys of the session: two of adit
+    /// derive further keys from it.
+    pub(crate) fn export(&self) -> Key {
+        let [secret] = kdf::<1>(&self.chaining, &hash(&[EXPORTER, &self.hash]));
+        secret
     }
 }
 
@@ -192,6 +240,19 @@ mod tests {
                 102, 34, 147, 232, 183, 14, 225, 156, 101, 186, 7, 158, 243
             ]
         );
+    }
+
+    /// The vector of docs/src/protocol.md, which Python's hashlib made.
+    #[test]
+    fn the_exporter_is_bound_to_the_transcript() {
+        let numbers = |from: u8| core::array::from_fn(|at| from + u8::try_from(at).unwrap());
+        let ours = Symmetric { chaining: numbers(0), hash: numbers(32) };
+        let hex: std::string::String =
+            ours.export().iter().map(|byte| std::format!("{byte:02x}")).collect();
+        assert_eq!(hex, "99253c3e5fa66d233c9b3b4dd561fa874635b09297686b6f59e3c4c88a929f83");
+        let other = Symmetric { chaining: numbers(0), hash: numbers(33) };
+        assert_ne!(other.export(), ours.export());
+        assert!(!ours.split().contains(&ours.export()));
     }
 
     /// RFC 7693, appendix B.

@@ -133,23 +133,42 @@ impl Shared {
         session
     }
 
-    /// A new random index (NDSS 2017, 5.4.2: "randomly"). A counter would reveal the number of peers.
+    /// A new random index (NDSS 2017, 5.4.2: "randomly"). A counter would reveal the number of peers. It is not 0, which
+    /// is none in a hello.
     pub(crate) fn new_index(&mut self, peer: u32) -> u32 {
         loop {
             let mut bytes = [0; 4];
             (self.random)(&mut bytes);
             let index = u32::from_le_bytes(bytes);
-            if let alloc::collections::btree_map::Entry::Vacant(entry) = self.indices.entry(index) {
+            if index != 0
+                && let alloc::collections::btree_map::Entry::Vacant(entry) =
+                    self.indices.entry(index)
+            {
                 entry.insert(peer);
                 return index;
             }
         }
     }
 
+    /// Takes an index that another secret determines; `false` if it is in use.
+    pub(crate) fn take_index(&mut self, index: u32, peer: u32) -> bool {
+        let entry = self.indices.entry(index);
+        let is_free = matches!(entry, alloc::collections::btree_map::Entry::Vacant(_));
+        entry.or_insert(peer);
+        is_free
+    }
+
     /// Frees indices.
     pub(crate) fn free(&mut self, indices: impl IntoIterator<Item = Option<u32>>) {
         for index in indices.into_iter().flatten() {
             self.indices.remove(&index);
+        }
+    }
+
+    /// Ends sessions: frees their indices.
+    pub(crate) fn end(&mut self, sessions: impl IntoIterator<Item = Option<Session>>) {
+        for session in sessions.into_iter().flatten() {
+            self.free(session.indices());
         }
     }
 

@@ -5,6 +5,7 @@ use core::time::Duration;
 use adit_packet::Instant;
 
 use crate::keys::PublicKey;
+use crate::suite::Suite;
 use adit_engine::{DropCounts, Endpoint};
 
 /// The status of a peer at one moment.
@@ -29,10 +30,28 @@ pub struct PeerStatus {
     pub path_mtu: u16,
     /// Whether it is adit as well.
     pub extensions: bool,
+    /// The cipher of what is sent to it; `None` without a session.
+    pub suite: Option<Suite>,
+    /// Whether its session has a post-quantum key.
+    pub post_quantum: PostQuantumStatus,
     /// Packets that wait for a handshake or in a shaper.
     pub queued: usize,
     /// Packets dropped on the way to it and from it.
     pub drops: DropCounts,
+}
+
+/// Whether the session with a peer has a post-quantum key.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum PostQuantumStatus {
+    /// It is not wanted.
+    Off,
+    /// It has none: there is no session, or the peer cannot.
+    Inactive,
+    /// It has one.
+    Active,
+    /// It has none, which this peer must have: no data crosses.
+    Refused,
 }
 
 /// A rare event that the owner of a tunnel may want to act on.
@@ -83,6 +102,14 @@ pub enum TunnelEvent {
         /// The peer.
         peer: PublicKey,
     },
+    /// Packets to the peer are encrypted with another suite than before: both ends agreed on it, or in a new session
+    /// they did not, and it is that of WireGuard again.
+    Cipher {
+        /// The peer.
+        peer: PublicKey,
+        /// The suite.
+        suite: Suite,
+    },
     /// The clock of the peer is more than a day ahead of ours: one of the two is wrong. The peer connects anyway.
     /// Reported once, and again after a handshake with a right clock.
     ClockAhead {
@@ -90,6 +117,14 @@ pub enum TunnelEvent {
         peer: PublicKey,
         /// The difference.
         by: Duration,
+    },
+    /// The peer must have a post-quantum key ([`PeerConfig::post_quantum`]), and connects without: no data crosses.
+    /// Reported once, and again after a session with one.
+    ///
+    /// [`PeerConfig::post_quantum`]: crate::PeerConfig::post_quantum
+    NotPostQuantum {
+        /// The peer.
+        peer: PublicKey,
     },
     /// The path MTU to the peer has changed.
     PathMtu {

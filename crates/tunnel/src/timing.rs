@@ -13,6 +13,10 @@ pub struct Timing {
     pub rekey_after_messages: u64,
     /// The counter from which a session sends and accepts nothing.
     pub reject_after_messages: u64,
+    /// The bytes that one side sends under one key of AES-GCM before it starts a new session.
+    pub rekey_after_bytes: u64,
+    /// The bytes after which a session with AES-GCM sends nothing.
+    pub reject_after_bytes: u64,
     /// The age at which the initiator of a session starts a new one when it sends.
     pub rekey_after_time: Duration,
     /// The age at which a session sends and accepts nothing.
@@ -41,6 +45,11 @@ impl Timing {
         rekey_after_messages: 1 << 60,
         // 2^64 - 2^13 - 1: a window's width before the counter ends.
         reject_after_messages: u64::MAX - (1 << 13),
+        // 2^34 blocks under one key, below the 2^34.5 of RFC 8446, 5.5, and the 2^35 of RFC 9001, B.1.1: an attacker
+        // tells the ciphertext from random bytes with a probability below 2^-57. The new session has as many bytes of
+        // time to begin.
+        rekey_after_bytes: 1 << 37,
+        reject_after_bytes: 1 << 38,
         rekey_after_time: Duration::from_secs(120),
         reject_after_time: Duration::from_secs(180),
         rekey_attempt_time: Duration::from_secs(90),

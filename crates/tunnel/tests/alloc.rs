@@ -6,7 +6,7 @@ mod counting;
 use adit_engine::switch::IpPrefix;
 use adit_engine::{Endpoint, Engine, Outbox, PortId};
 use adit_packet::{Batch, Gso, Instant, Pool, PoolConfig, VnetHeader};
-use adit_tunnel::{PeerConfig, PeerMode, PrivateKey, Tunnel, TunnelConfig};
+use adit_tunnel::{PeerConfig, PeerMode, PrivateKey, Suite, Tunnel, TunnelConfig};
 use std::time::Duration;
 
 /// Carries what one side sent to the other; returns how many buffers came out at its port.
@@ -28,12 +28,13 @@ fn carry(now: Instant, sides: &mut [(Tunnel, Outbox); 2], from: usize, batch: &m
     came
 }
 
-fn tunnels(mode: PeerMode) -> [(Tunnel, Outbox); 2] {
+fn tunnels(mode: PeerMode, aes_is_faster: bool) -> [(Tunnel, Outbox); 2] {
     let keys = [1, 2].map(|seed| PrivateKey::from_bytes([seed; 32]));
     [0, 1].map(|us| {
         let config = TunnelConfig {
             private_key: Some(keys[us].clone()),
             device: Some(PortId(0)),
+            aes_is_faster,
             ..TunnelConfig::default()
         };
         let mut next = 1 + u32::try_from(us).expect("0 or 1");
@@ -56,8 +57,12 @@ fn tunnels(mode: PeerMode) -> [(Tunnel, Outbox); 2] {
 /// Packets, super-packets and frames that are fragmented, both ways, with the timers running.
 #[test]
 fn packets_in_a_tunnel_allocate_nothing() {
-    for (mode, port, link) in [(PeerMode::Packets, 0, 0), (PeerMode::Frames(PortId(1)), 1, 14)] {
-        let mut sides = tunnels(mode);
+    for (mode, port, link, aes) in [
+        (PeerMode::Packets, 0, 0, false),
+        (PeerMode::Frames(PortId(1)), 1, 14, true),
+        (PeerMode::Packets, 0, 0, true),
+    ] {
+        let mut sides = tunnels(mode, aes);
         let (mut batch, mut before, mut came) = (Batch::new(), 0, 0);
         for round in 0..3000_u64 {
             let now = Instant::ZERO + Duration::from_millis(500_000 + 10 * round);
@@ -92,5 +97,9 @@ fn packets_in_a_tunnel_allocate_nothing() {
         }
         assert_eq!(counting::allocations() - before, 0, "{mode:?}");
         assert!(came >= 1500, "{came}");
+        let (tunnel, now) = (&sides[0].0, Instant::ZERO + Duration::from_millis(530_000));
+        let peer = tunnel.peers().next().expect("it has one");
+        let suite = if aes { Suite::Aes256Gcm } else { Suite::ChaCha20Poly1305 };
+        assert_eq!(tunnel.status(now, &peer).expect("it is there").suite, Some(suite));
     }
 }

@@ -32,6 +32,19 @@ fn packet() -> impl Strategy<Value = Vec<u8>> {
     )
 }
 
+/// Control messages, known kinds among them.
+fn controls() -> impl Strategy<Value = Vec<u8>> {
+    let kind = prop_oneof![0..=8_u8, any::<u8>()];
+    let text = prop_oneof![0_usize..16, 0_usize..1400];
+    let text = text.prop_flat_map(|len| prop::collection::vec(any::<u8>(), len));
+    let piece = (kind, text).prop_map(|(kind, mut text)| {
+        text.insert(0, kind);
+        let len = u16::try_from(text.len()).expect("it is short").to_le_bytes();
+        [&len[..], &text].concat()
+    });
+    prop::collection::vec(piece, 0..30).prop_map(|pieces| pieces.concat())
+}
+
 /// Pieces whose first byte says what they are.
 fn pieces() -> impl Strategy<Value = Vec<u8>> {
     let kind = prop_oneof![Just(0x45), Just(0x60), 0x10..=0x3f_u8, any::<u8>()];
@@ -54,6 +67,16 @@ proptest! {
     #[test]
     fn inside(bytes in pieces()) {
         exercise::inside(&bytes);
+    }
+
+    #[test]
+    fn control(bytes in controls()) {
+        exercise::control(&bytes);
+    }
+
+    #[test]
+    fn exchange(bytes in prop::collection::vec(any::<u8>(), 0..4000)) {
+        exercise::exchange(&bytes);
     }
 
     #[test]

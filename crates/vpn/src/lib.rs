@@ -42,6 +42,7 @@
 
 pub mod address;
 pub mod attach;
+mod cipher;
 pub mod daemon;
 pub mod down;
 pub mod drop_in;

@@ -118,6 +118,15 @@ impl PeerEvents {
         }
     }
 
+    /// A peer has no post-quantum key, which it must have.
+    pub fn not_post_quantum(&self, peer: &PublicKey) {
+        self.events.note(format!(
+            "warning: peer {} connects without a post-quantum key, which it must have: no data crosses; if this \
+             is intended, set post_quantum = \"off\" for the peer at both ends",
+            *peer.to_base64()
+        ));
+    }
+
     fn is_at(&mut self, runner: &Runner<TunnelEngine>, peer: &PublicKey, at: Option<Endpoint>) {
         if let Some(address) = at.and_then(|at| address(runner, at)) {
             self.addresses.insert(*peer, address);

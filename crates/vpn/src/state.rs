@@ -11,7 +11,7 @@ use crate::uapi::{PeerChange, PeerSnapshot, Snapshot};
 use adit_engine::Endpoint;
 use adit_packet::Instant;
 use adit_runtime::{PeerCounters, PeerSockets, Runner};
-use adit_tunnel::{PeerConfig, PeerMode, PeerStatus, PublicKey};
+use adit_tunnel::{PeerConfig, PeerMode, PeerStatus, PostQuantumStatus, PublicKey};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use std::time::{Duration, SystemTime};
@@ -29,6 +29,9 @@ pub struct View {
     pub listen_port: u16,
     /// The IP MTU of its device.
     pub mtu: u32,
+    /// Whether this machine is faster with AES-GCM than with ChaCha20-Poly1305: what `suite = "auto"` decides by.
+    #[serde(default)]
+    pub aes_is_faster: bool,
     /// The mark on its own datagrams; absent if there is none.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub fwmark: Option<u32>,
@@ -102,6 +105,32 @@ pub struct Dropped {
     pub count: u64,
 }
 
+/// Whether the session with a peer has a post-quantum key.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "lowercase")]
+pub enum PostQuantumView {
+    /// It is not wanted.
+    #[default]
+    Off,
+    /// It has none: there is no session, or the peer cannot.
+    Inactive,
+    /// It has one.
+    Active,
+    /// It has none, which this peer must have: no data crosses.
+    Refused,
+}
+
+impl From<PostQuantumStatus> for PostQuantumView {
+    fn from(status: PostQuantumStatus) -> Self {
+        match status {
+            PostQuantumStatus::Inactive => Self::Inactive,
+            PostQuantumStatus::Active => Self::Active,
+            PostQuantumStatus::Refused => Self::Refused,
+            _ => Self::Off,
+        }
+    }
+}
+
 /// The state of a peer.
 #[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
 pub struct PeerView {
@@ -145,6 +174,15 @@ pub struct PeerView {
     pub path_mtu: u16,
     /// Whether it is adit as well.
     pub adit: bool,
+    /// The cipher of what is sent to it; absent without a session.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub cipher: Option<String>,
+    /// Which ciphers it may use, as configured.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub suite: Option<String>,
+    /// Whether its session has a post-quantum key.
+    #[serde(default)]
+    pub post_quantum: PostQuantumView,
     /// Packets that wait for a handshake.
     pub queued: usize,
     /// Packets dropped, by reason.
@@ -181,6 +219,7 @@ pub fn view(
         public_key: tunnel.public_key().map(|key| key.to_base64().to_string()),
         listen_port: runner.peers().map_or(0, PeerSockets::port),
         mtu,
+        aes_is_faster: tunnel.config().aes_is_faster,
         fwmark: Some(endpoints.options().mark).filter(|&mark| mark != 0),
         datagrams: runner.peers().map(PeerSockets::counters).unwrap_or_default().into(),
         connections: endpoints.connections(),
@@ -222,6 +261,9 @@ fn peer_view(status: &PeerStatus, config: &PeerConfig, rate: Rate, now: Instant)
         keepalive_s: config.persistent_keepalive.map(|every| every.as_secs()),
         path_mtu: status.path_mtu,
         adit: status.extensions,
+        cipher: status.suite.map(|suite| suite.name().to_owned()),
+        suite: Some(config.suite.name().to_owned()),
+        post_quantum: status.post_quantum.into(),
         queued: status.queued,
         drops: dropped(&status.drops),
     }
@@ -240,10 +282,12 @@ pub fn peer_config(peer: &Peer, endpoint: Option<Endpoint>, mode: PeerMode) -> P
         mode,
         shape_out: peer.shape_out,
         shape_in: peer.shape_in,
+        suite: peer.suite,
         preshared_key: peer.preshared_key.clone(),
         endpoint,
         allowed_ips: peer.allowed_ips.clone(),
         persistent_keepalive: seconds(peer.keepalive),
+        post_quantum: peer.post_quantum,
         pinned: (peer.multi == Multi::No).then_some(pinned),
         ..PeerConfig::new(peer.public_key)
     }

@@ -1,5 +1,6 @@
 //! How a tunnel starts and ends.
 
+use crate::cipher::Measurement;
 use crate::daemon::host::{Host, lock};
 use crate::daemon::{Daemon, Ended, Parts};
 use crate::endpoints::{Endpoints, WantedSockets};
@@ -186,6 +187,7 @@ impl Options {
         events: &Events,
     ) -> Result<(Runner<TunnelEngine>, Supervisor<Daemon>)> {
         let Start { loaded, plan, socket, uapi, mut changes, signals, recording } = start;
+        let measurement = Measurement::start();
         let wanted = WantedSockets::new(&loaded.config, plan.mark);
         let (mut endpoints, peers) = Endpoints::open(&wanted, self.faster, events.clone())?;
         if plan.catches_all() {
@@ -197,7 +199,11 @@ impl Options {
         for warning in changes.take_warnings() {
             events.note(format!("warning: {warning}"));
         }
-        let config = self.engine_config(&loaded, &plan, &device, &timestamps);
+        let aes_is_faster = measurement.finish();
+        let config = TunnelConfig {
+            aes_is_faster,
+            ..self.engine_config(&loaded, &plan, &device, &timestamps)
+        };
         let mode = device.mode();
         let changes = Arc::new(Mutex::new(changes));
         let started = Host::start(loaded.name, &changes)

@@ -10,12 +10,13 @@ use adit_runtime::record::recorder::{Recorder, Target};
 use adit_runtime::record::rotate::Rotation;
 use adit_runtime::record::sink::Sink;
 use adit_service::filter::{CompileError, Filter};
-use rustix::event::{PollFd, PollFlags, poll};
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use std::fmt;
 use std::fs::File;
 use std::io::{self, Read};
 use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
 
 /// A recording, and what becomes of its packets.
 #[derive(Debug)]
@@ -34,6 +35,8 @@ pub(crate) struct Reading {
     pub(crate) snap_len: u32,
     /// The number of packets after which it stops.
     pub(crate) count: Option<u64>,
+    /// The time after which it stops.
+    pub(crate) duration: Option<Duration>,
 }
 
 /// The counters of a reading.
@@ -66,19 +69,27 @@ impl<T: Into<EndError>> From<T> for ReadError {
     }
 }
 
-/// A source that is at its end when a signal came.
-struct UntilSignal(Box<dyn ReadFd>, UnixStream);
+/// A source that is at its end when a signal came, or the time is over.
+struct Until {
+    source: Box<dyn ReadFd>,
+    signals: UnixStream,
+    end: Option<Instant>,
+}
 
 trait ReadFd: Read + std::os::fd::AsFd + Send {}
 
 impl<T: Read + std::os::fd::AsFd + Send> ReadFd for T {}
 
-impl Read for UntilSignal {
+impl Read for Until {
     fn read(&mut self, buf: &mut [u8]) -> io::Result<usize> {
-        let mut fds = [PollFd::new(&self.0, PollFlags::IN), PollFd::new(&self.1, PollFlags::IN)];
+        let mut fds =
+            [PollFd::new(&self.source, PollFlags::IN), PollFd::new(&self.signals, PollFlags::IN)];
         loop {
-            match poll(&mut fds, None) {
-                Ok(_) if fds[1].revents().is_empty() => return self.0.read(buf),
+            let left = self.end.map(|end| end.saturating_duration_since(Instant::now()));
+            let timeout = left.and_then(|left| Timespec::try_from(left).ok());
+            match poll(&mut fds, timeout.as_ref()) {
+                Ok(0) => return Ok(0),
+                Ok(_) if fds[1].revents().is_empty() => return self.source.read(buf),
                 Ok(_) => return Ok(0),
                 Err(rustix::io::Errno::INTR) => {}
                 Err(error) => return Err(error.into()),
@@ -125,7 +136,8 @@ impl Reading {
             Some("-") => Box::new(io::stdin()),
             _ => Box::new(File::open(&self.path)?),
         };
-        Recording::new(UntilSignal(source, self.signals.try_clone()?))
+        let end = self.duration.and_then(|duration| Instant::now().checked_add(duration));
+        Recording::new(Until { source, signals: self.signals.try_clone()?, end })
     }
 
     fn read(

@@ -5,7 +5,7 @@ use crate::capture::reply::Responder;
 use crate::capture::source::{Fate, Incoming, Source};
 use adit_decode::Packet;
 use adit_decode::hex_dump;
-use adit_runtime::format::pcapng::{Direction, Meta, Statistics};
+use adit_runtime::format::pcapng::{Direction, LinkType, Meta, Statistics};
 use adit_runtime::record::now::Now;
 use adit_runtime::record::recorder::{RecordError, Recorder};
 use adit_runtime::record::sink::{Sink, WriteFailure};
@@ -17,7 +17,7 @@ use std::io;
 use std::os::unix::net::UnixStream;
 use std::time::{Duration, Instant};
 
-/// Maximum number of packets handled before deadlines and signals are checked again.
+/// Maximum number of packets handled before deadlines and signals are checked again, and the clock is read.
 const BUDGET: usize = 256;
 
 /// How long packets already in the queue are still captured after a signal.
@@ -44,20 +44,29 @@ pub(crate) struct Capture {
     pub(crate) signals: UnixStream,
     /// Where packets come from.
     pub(crate) source: Source,
+    /// Answers ARP, neighbor solicitations and ping.
+    pub(crate) responder: Option<Responder>,
+    /// The time after which it stops.
+    pub(crate) duration: Option<Duration>,
+    /// Where packets go.
+    pub(crate) outputs: Outputs,
+}
+
+/// Where packets go, and which of them.
+#[derive(Debug)]
+pub(crate) struct Outputs {
     /// A filter that the kernel does not apply.
     pub(crate) filter: Option<Filter>,
     /// How packets are shown, and where.
     pub(crate) lines: Option<(Show, Sink)>,
     /// Where packets are recorded.
     pub(crate) recorder: Option<Recorder>,
-    /// Answers ARP, neighbor solicitations and ping.
-    pub(crate) responder: Option<Responder>,
     /// Maximum number of bytes kept of each packet.
     pub(crate) snap_len: usize,
-    /// The number of packets after which it stops.
+    /// The number of packets after which the capture stops.
     pub(crate) count: Option<u64>,
-    /// The time after which it stops.
-    pub(crate) duration: Option<Duration>,
+    /// The interface, and what its packets begin with.
+    pub(crate) interface: (String, LinkType),
 }
 
 /// The counters of a capture.
@@ -121,69 +130,66 @@ impl Capture {
         let start = Now::read();
         let filtered = (!self.source.is_filtered()).then_some(0);
         let summary = Summary { filtered, ..Summary::default() };
-        let mut state = State { summary, dropped_seen: 0, reply: Vec::new() };
-        let result = self.run_until_told(&mut state, start);
+        let mut state = State { summary, dropped_seen: 0, start };
+        let result = self.run_until_told(&mut state);
         state.summary.dropped = self.source.dropped();
-        let end = self.end(&mut state, start);
+        let end = self.outputs.end(&state);
         // The first failure is the cause of the second.
         (state.summary, result.and(end))
     }
 
-    fn run_until_told(&mut self, state: &mut State, start: Now) -> Result<(), EndError> {
-        let end = self.duration.and_then(|duration| start.monotonic.checked_add(duration));
-        let mut buf = vec![0; self.source.buffer_len()];
+    fn run_until_told(&mut self, state: &mut State) -> Result<(), EndError> {
+        let end = self.duration.and_then(|duration| state.start.monotonic.checked_add(duration));
+        let mut reply = Vec::new();
         loop {
             let seen = self.wait(end).map_err(EndError::System)?;
-            if seen.packets && self.drain(state, start, &mut buf)? == Drained::Complete {
+            if seen.packets && self.drain(state, &mut reply)? == Drained::Complete {
                 return Ok(());
             }
             if self.source.is_in_doubt() && !self.source.exists() {
                 return Err(EndError::Gone(self.source.fate()));
             }
             let now = Instant::now();
-            if let Some((_, sink)) = &mut self.lines
-                && (seen.lines || sink.deadline().is_some_and(|deadline| deadline <= now))
-            {
-                sink.flush()?;
-            }
-            if let Some(recorder) = &mut self.recorder
-                && (seen.recorder || recorder.deadline().is_some_and(|deadline| deadline <= now))
-            {
-                recorder.flush()?;
-            }
+            self.outputs.flush(&seen, now)?;
             if seen.signal || end.is_some_and(|end| end <= now) {
-                while self.drain(state, start, &mut buf)? == Drained::Busy
-                    && now.elapsed() < LAST_LOOK
-                {}
+                // What was captured before the end still belongs to it.
+                let last = now + LAST_LOOK;
+                loop {
+                    match self.drain(state, &mut reply)? {
+                        Drained::Busy => {}
+                        Drained::Empty if self.source.is_behind() => {
+                            self.await_packets(last).map_err(EndError::System)?;
+                        }
+                        _ => break,
+                    }
+                    if Instant::now() >= last {
+                        break;
+                    }
+                }
                 return Ok(());
             }
         }
     }
 
     fn wait(&self, end: Option<Instant>) -> io::Result<Seen> {
-        let lines = self.lines.as_ref().map(|(_, sink)| sink);
+        let Outputs { lines, recorder, .. } = &self.outputs;
+        let lines = lines.as_ref().map(|(_, sink)| sink);
         let deadlines = [
             end,
             self.source.is_in_doubt().then(|| Instant::now() + DOUBT),
             lines.and_then(Sink::deadline),
-            self.recorder.as_ref().and_then(Recorder::deadline),
+            recorder.as_ref().and_then(Recorder::deadline),
         ];
-        let timeout = deadlines.into_iter().flatten().min().map(|deadline| {
-            let left = deadline.saturating_duration_since(Instant::now());
-            Timespec::try_from(left).unwrap_or(Timespec { tv_sec: i64::MAX, tv_nsec: 0 })
-        });
+        let timeout = deadlines.into_iter().flatten().min().map(timeout_until);
         let mut fds = vec![
             PollFd::new(&self.source, PollFlags::IN),
             PollFd::new(&self.signals, PollFlags::IN),
         ];
-        let watched = [lines.map(Sink::poll_for), self.recorder.as_ref().map(Recorder::poll_for)];
+        let watched = [lines.map(Sink::poll_for), recorder.as_ref().map(Recorder::poll_for)];
         fds.extend(
             watched.iter().flatten().map(|(fd, flags)| PollFd::from_borrowed_fd(*fd, *flags)),
         );
-        match poll(&mut fds, timeout.as_ref()) {
-            Ok(_) | Err(rustix::io::Errno::INTR) => {}
-            Err(error) => return Err(error.into()),
-        }
+        wait_for(&mut fds, timeout.as_ref())?;
         let mut ready = fds.iter().map(|fd| !fd.revents().is_empty());
         let mut next = || ready.next().unwrap_or(false);
         let (packets, signal) = (next(), next());
@@ -192,30 +198,29 @@ impl Capture {
         Ok(Seen { packets, signal, lines: seen_lines, recorder })
     }
 
+    /// Waits until the source is readable, or `end`.
+    fn await_packets(&self, end: Instant) -> io::Result<()> {
+        wait_for(&mut [PollFd::new(&self.source, PollFlags::IN)], Some(&timeout_until(end)))
+    }
+
     /// Handles packets until none are left or the batch limit is reached.
-    fn drain(
-        &mut self,
-        state: &mut State,
-        start: Now,
-        buf: &mut [u8],
-    ) -> Result<Drained, EndError> {
+    fn drain(&mut self, state: &mut State, reply: &mut Vec<u8>) -> Result<Drained, EndError> {
         if self.source.counts_drops_cheaply() {
             state.summary.dropped = self.source.dropped();
         }
+        let now = Now::read();
         for _ in 0..BUDGET {
-            let incoming = match self.source.recv(buf) {
+            let incoming = match self.source.recv() {
                 Ok(Some(incoming)) => incoming,
                 Ok(None) => return Ok(Drained::Empty),
                 Err(_) => return Err(EndError::Gone(self.source.fate())),
             };
-            let data = &buf[..incoming.len.min(buf.len())];
-            let mut done = self.take(state, start, &incoming, data)?;
-            if let Some(responder) = &self.responder {
-                let mut reply = std::mem::take(&mut state.reply);
-                if let Some(answer) = responder.reply(data, &mut reply) {
-                    done |= self.answer(state, start, answer)?;
-                }
-                state.reply = reply;
+            let data = self.source.bytes();
+            let mut done = self.outputs.take(state, now, &incoming, data)?;
+            if let Some(responder) = &self.responder
+                && let Some(answer) = responder.reply(data, reply)
+            {
+                done |= self.answer(state, answer)?;
             }
             if done {
                 return Ok(Drained::Complete);
@@ -225,29 +230,32 @@ impl Capture {
     }
 
     /// Sends an answer, and shows it as well.
-    fn answer(&mut self, state: &mut State, start: Now, answer: &[u8]) -> Result<bool, EndError> {
+    fn answer(&mut self, state: &mut State, answer: &[u8]) -> Result<bool, EndError> {
         if self.source.send(answer).is_err() {
             state.summary.unanswered += 1;
             return Ok(false);
         }
         state.summary.answered += 1;
-        if self.is_complete(state) {
+        if self.outputs.is_complete(state) {
             return Ok(true);
         }
+        let now = Now::read();
         let meta = Meta {
-            time: Now::read().wall,
+            time: now.wall,
             direction: Some(Direction::In),
             original_len: answer.len(),
             lost_before: 0,
         };
-        self.take(state, start, &Incoming { len: answer.len(), meta, gso: None }, answer)
+        self.outputs.take(state, now, &Incoming { meta, gso: None }, answer)
     }
+}
 
+impl Outputs {
     /// Filters, shows and records one packet. Returns whether it was the last one wanted.
     fn take(
         &mut self,
         state: &mut State,
-        start: Now,
+        now: Now,
         incoming: &Incoming,
         data: &[u8],
     ) -> Result<bool, EndError> {
@@ -264,16 +272,15 @@ impl Capture {
         let lost_before = state.summary.dropped.saturating_sub(state.dropped_seen);
         state.dropped_seen = state.summary.dropped.max(state.dropped_seen);
         let meta = Meta { lost_before, ..incoming.meta };
-        let now = Now::read();
         if let Some(recorder) = &mut self.recorder {
-            let statistics = state.statistics(start, now);
+            let statistics = state.statistics(now);
             if !recorder.packet(&meta, data, now, &statistics)? {
                 state.summary.not_recorded += 1;
             }
         }
         if let Some((show, sink)) = &mut self.lines {
-            let (name, link_type) = (self.source.name(), self.source.link_type());
-            let mut packet = Packet::decode(&name.to_string(), link_type, &meta, data);
+            let (name, link_type) = &self.interface;
+            let mut packet = Packet::decode(name, *link_type, &meta, data);
             packet.gso.clone_from(&incoming.gso);
             if !sink.append(render(packet, data, *show).as_bytes(), now.monotonic)? {
                 state.summary.not_shown += 1;
@@ -286,16 +293,43 @@ impl Capture {
         self.count.is_some_and(|count| state.summary.captured >= count)
     }
 
+    /// Writes what waited long enough, and what a reader can take again.
+    fn flush(&mut self, seen: &Seen, now: Instant) -> Result<(), EndError> {
+        let is_due = |deadline: Option<Instant>| deadline.is_some_and(|deadline| deadline <= now);
+        if let Some((_, sink)) = &mut self.lines
+            && (seen.lines || is_due(sink.deadline()))
+        {
+            sink.flush()?;
+        }
+        if let Some(recorder) = &mut self.recorder
+            && (seen.recorder || is_due(recorder.deadline()))
+        {
+            recorder.flush()?;
+        }
+        Ok(())
+    }
+
     /// Writes buffered output.
-    fn end(self, state: &mut State, start: Now) -> Result<(), EndError> {
+    fn end(self, state: &State) -> Result<(), EndError> {
         let now = Now::read();
         let mut result = Ok(());
         if let Some(recorder) = self.recorder {
-            let statistics = state.statistics(start, now);
-            result = recorder.close(&statistics, now).map_err(EndError::from);
+            result = recorder.close(&state.statistics(now), now).map_err(EndError::from);
         }
         let lines = self.lines.map_or(Ok(()), |(_, sink)| sink.close().map_err(EndError::from));
         result.and(lines)
+    }
+}
+
+fn timeout_until(deadline: Instant) -> Timespec {
+    let left = deadline.saturating_duration_since(Instant::now());
+    Timespec::try_from(left).unwrap_or(Timespec { tv_sec: i64::MAX, tv_nsec: 0 })
+}
+
+fn wait_for(fds: &mut [PollFd<'_>], timeout: Option<&Timespec>) -> io::Result<()> {
+    match poll(fds, timeout) {
+        Ok(_) | Err(rustix::io::Errno::INTR) => Ok(()),
+        Err(error) => Err(error.into()),
     }
 }
 
@@ -304,14 +338,14 @@ impl Capture {
 struct State {
     summary: Summary,
     dropped_seen: u64,
-    reply: Vec<u8>,
+    start: Now,
 }
 
 impl State {
-    fn statistics(&self, start: Now, now: Now) -> Statistics {
+    fn statistics(&self, now: Now) -> Statistics {
         let Summary { captured, filtered, dropped, not_recorded, .. } = self.summary;
         Statistics {
-            start: start.wall,
+            start: self.start.wall,
             end: now.wall,
             received: filtered.map(|filtered| captured + filtered + dropped),
             dropped: dropped + not_recorded,

@@ -1,12 +1,11 @@
-//! The source of packets: a queue of a TUN or TAP device that no other program holds, or a packet socket,
-//! which sees copies.
+//! The source of packets: a queue of a TUN or TAP device that no other program holds, or the ring of a packet
+//! socket, which sees copies.
 
 use adit_decode::Gso;
 use adit_device::netlink::{Address, Event, HardwareType, IpPrefix, LinkFlags, LinkInfo, Monitor};
 use adit_device::{
     ClassicFilter, Create, Device, DeviceOptions, IfIndex, IfName, Link, MacAddr, Mode,
-    NamePattern, PACKET_SOCKET_LEN_MAX, PacketSocket, PacketSocketOptions, Queue, RECORD_LEN_MAX,
-    VnetHeader,
+    NamePattern, PacketRing, PacketSocketOptions, Queue, RECORD_LEN_MAX, VnetHeader,
 };
 use adit_runtime::format::pcapng::{Direction, LinkType, Meta};
 use adit_runtime::record::now::Now;
@@ -16,8 +15,8 @@ use std::io;
 use std::os::fd::{AsFd, BorrowedFd};
 use std::time::Duration;
 
-/// Receive buffer of a packet socket in bytes: enough for a burst of 30,000 small packets.
-const SOCKET_BUFFER_LEN: usize = 32 << 20;
+/// Length of the ring in bytes: enough for a burst of 200,000 small packets, or 20,000 of 1500 bytes.
+const RING_LEN: usize = 32 << 20;
 
 /// What to capture from.
 #[derive(Clone, Debug)]
@@ -51,9 +50,12 @@ enum Kind {
     Queue {
         device: Device,
         queue: Queue,
+        /// The packet received last.
+        buf: Vec<u8>,
+        len: usize,
     },
     Socket {
-        socket: PacketSocket,
+        ring: PacketRing,
         link: Link,
         index: IfIndex,
         /// Opened before the socket: it knows how the interface went. Not read before that, so its backlog
@@ -75,12 +77,10 @@ pub(crate) enum Fate {
     Unknown,
 }
 
-/// A packet in the caller's buffer.
+/// What is known of a packet beside its bytes.
 #[derive(Debug)]
 pub(crate) struct Incoming {
-    /// How many bytes of the buffer it takes, from the first on.
-    pub(crate) len: usize,
-    /// What is known of it.
+    /// Its time, direction and length.
     pub(crate) meta: Meta,
     /// Whether it is many in one.
     pub(crate) gso: Option<Gso>,
@@ -142,7 +142,7 @@ impl Source {
         };
         let dropped_before = info.stats.tx_dropped;
         Ok(Self {
-            kind: Kind::Queue { device, queue },
+            kind: Kind::Queue { device, queue, buf: vec![0; RECORD_LEN_MAX], len: 0 },
             name: info.name,
             link_type,
             is_filtered: false,
@@ -164,14 +164,14 @@ impl Source {
             incoming_only,
             promiscuous,
             filter: filter.cloned(),
-            buffer_len: Some(SOCKET_BUFFER_LEN),
+            buffer_len: Some(RING_LEN),
             ..PacketSocketOptions::default()
         };
         let monitor = Monitor::open().ok();
-        let socket = PacketSocket::open(info.index, &options)
+        let ring = PacketRing::open(info.index, &options)
             .map_err(|source| OpenError::Socket { name: info.name, source })?;
         let kind =
-            Kind::Socket { socket, link, index: info.index, monitor, is_down: Cell::new(false) };
+            Kind::Socket { ring, link, index: info.index, monitor, is_down: Cell::new(false) };
         Ok(Self {
             kind,
             name: info.name,
@@ -206,14 +206,6 @@ impl Source {
     /// The link type of the packets.
     pub(crate) fn link_type(&self) -> LinkType {
         self.link_type
-    }
-
-    /// Buffer length that [`Source::recv`] needs, in bytes.
-    pub(crate) fn buffer_len(&self) -> usize {
-        match self.kind {
-            Kind::Queue { .. } => RECORD_LEN_MAX,
-            Kind::Socket { .. } => PACKET_SOCKET_LEN_MAX,
-        }
     }
 
     /// A description for messages.
@@ -252,18 +244,19 @@ impl Source {
     ///
     /// # Errors
     /// NotFound: the interface is gone, and no more will come.
-    pub(crate) fn recv(&self, buf: &mut [u8]) -> io::Result<Option<Incoming>> {
-        match &self.kind {
-            Kind::Queue { queue, .. } => match queue.recv(buf) {
-                Ok(len) => {
+    pub(crate) fn recv(&mut self) -> io::Result<Option<Incoming>> {
+        match &mut self.kind {
+            Kind::Queue { queue, buf, len, .. } => match queue.recv(buf) {
+                Ok(received) => {
+                    *len = received;
                     let (time, direction) = (Now::read().wall, Some(Direction::Out));
-                    let meta = Meta { time, direction, original_len: len, lost_before: 0 };
-                    Ok(Some(Incoming { len, meta, gso: None }))
+                    let meta = Meta { time, direction, original_len: received, lost_before: 0 };
+                    Ok(Some(Incoming { meta, gso: None }))
                 }
                 Err(error) => self.nothing(error),
             },
-            Kind::Socket { socket, .. } => {
-                let packet = match socket.recv(buf) {
+            Kind::Socket { ring, .. } => {
+                let packet = match ring.recv() {
                     Ok(packet) => packet,
                     Err(error) => return self.nothing(error),
                 };
@@ -275,8 +268,24 @@ impl Source {
                     lost_before: 0,
                 };
                 let gso = gso(&packet.vnet, packet.original_len);
-                Ok(Some(Incoming { len: packet.len, meta, gso }))
+                Ok(Some(Incoming { meta, gso }))
             }
+        }
+    }
+
+    /// The packet that was received last, as far as it was captured.
+    pub(crate) fn bytes(&self) -> &[u8] {
+        match &self.kind {
+            Kind::Queue { buf, len, .. } => &buf[..*len],
+            Kind::Socket { ring, .. } => ring.bytes(),
+        }
+    }
+
+    /// Whether packets were captured already that [`Source::recv`] will return soon.
+    pub(crate) fn is_behind(&mut self) -> bool {
+        match &mut self.kind {
+            Kind::Queue { .. } => false,
+            Kind::Socket { ring, .. } => ring.is_behind().unwrap_or_default(),
         }
     }
 
@@ -289,7 +298,7 @@ impl Source {
             is_down.set(true);
         }
         match self.info() {
-            // Down (ENETDOWN), or one packet that could not be described (EINVAL).
+            // Down (ENETDOWN).
             Ok(_) if !self.is_gone(&error) => Ok(None),
             _ => Err(io::Error::new(io::ErrorKind::NotFound, error)),
         }
@@ -347,7 +356,7 @@ impl Source {
     pub(crate) fn dropped(&mut self) -> u64 {
         let dropped = match &mut self.kind {
             Kind::Queue { device, .. } => device.info().map(|info| info.stats.tx_dropped).ok(),
-            Kind::Socket { socket, .. } => socket.statistics().map(|counts| counts.dropped).ok(),
+            Kind::Socket { ring, .. } => ring.statistics().map(|counts| counts.dropped).ok(),
         };
         dropped.unwrap_or(self.dropped_before).saturating_sub(self.dropped_before)
     }
@@ -362,7 +371,7 @@ impl AsFd for Source {
     fn as_fd(&self) -> BorrowedFd<'_> {
         match &self.kind {
             Kind::Queue { queue, .. } => queue.as_fd(),
-            Kind::Socket { socket, .. } => socket.as_fd(),
+            Kind::Socket { ring, .. } => ring.as_fd(),
         }
     }
 }

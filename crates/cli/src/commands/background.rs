@@ -6,7 +6,7 @@ use rustix::fs::{Mode, OFlags};
 use std::io::{Read, Write};
 use std::process::{Command, Stdio};
 
-/// What the background process writes when it is ready.
+/// What the background process writes when it is ready; its exit status for the parent follows, a byte.
 const READY: &[u8] = b"ready";
 
 /// Starts this program in the background, with `--detached` in place of `--detach`, and waits until it is ready or has
@@ -26,12 +26,13 @@ pub(super) fn detach() -> Result<Exit> {
     command.args(words).stdout(Stdio::piped());
     let mut child =
         command.spawn().map_err(|error| Error::io("start", program.display(), &error))?;
-    let mut answer = [0; READY.len()];
+    let mut answer = [0; READY.len() + 1];
     if let Some(mut stdout) = child.stdout.take()
         && stdout.read_exact(&mut answer).is_ok()
-        && answer == READY
+        && let [word @ .., status] = answer
+        && word == READY
     {
-        return Ok(Exit::Ok);
+        return Ok(Exit::from_code(status.into()).unwrap_or(Exit::Ok));
     }
     let status = child.wait().map_err(|error| Error::io("wait for", "the process", &error))?;
     // The process has printed the reason.
@@ -39,10 +40,11 @@ pub(super) fn detach() -> Result<Exit> {
     Ok(code.and_then(Exit::from_code).filter(|exit| *exit != Exit::Ok).unwrap_or(Exit::Refused))
 }
 
-/// Notifies the waiting parent and closes its descriptors.
-pub(super) fn notify_ready() {
+/// Lets the waiting parent exit with a status, and closes its descriptors.
+pub(super) fn notify_ready(exit: Exit) {
+    let answer = [READY, &[exit.code()]].concat();
     // The parent may be gone.
-    let _ = std::io::stdout().lock().write_all(READY).and_then(|()| std::io::stdout().flush());
+    let _ = std::io::stdout().lock().write_all(&answer).and_then(|()| std::io::stdout().flush());
     let null = rustix::fs::open("/dev/null", OFlags::RDWR, Mode::empty());
     if let Ok(null) = null {
         let _ = rustix::stdio::dup2_stdin(&null);

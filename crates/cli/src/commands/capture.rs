@@ -5,7 +5,7 @@ use crate::capture::extcap::{Call, Interface};
 use crate::capture::lab;
 use crate::capture::read::{ReadError, Reading};
 use crate::capture::reply::Responder;
-use crate::capture::run::{Capture, EndError, Show, signals};
+use crate::capture::run::{Capture, EndError, Outputs, Show, signals};
 use crate::capture::source::{Fate, OpenError, Source, Wanted, link_type_of_hardware};
 use crate::capture::units::{parse_length, parse_size, parse_time};
 use crate::color::Color;
@@ -59,7 +59,7 @@ pub(crate) struct Args {
     interface: Option<String>,
     /// Read a pcapng or pcap file instead, '-' is standard input; all words are the filter then
     #[arg(short, long, value_name = "FILE")]
-    #[arg(conflicts_with_all = ["interface", "create", "reply", "duration", "no_promisc"])]
+    #[arg(conflicts_with_all = ["interface", "create", "reply", "no_promisc"])]
     read: Option<PathBuf>,
     /// List the interfaces that can be captured
     #[arg(short = 'D', long, conflicts_with_all = ["name", "interface", "read", "write"])]
@@ -148,6 +148,11 @@ struct Plan {
 }
 
 impl Args {
+    /// Reads a recording from here.
+    pub(crate) fn read_from(&mut self, path: PathBuf) {
+        self.read = Some(path);
+    }
+
     /// Captures until a limit or a signal.
     pub(crate) fn run(self, context: &Context) -> Result<Exit> {
         if self.install_extcap {
@@ -168,15 +173,20 @@ impl Args {
     }
 
     /// Shows and records the packets of a file.
-    fn replay(mut self, path: PathBuf, context: &Context) -> Result<Exit> {
-        self.filter.splice(0..0, self.name.take());
-        let rotation = self.rotation()?;
+    fn replay(self, path: PathBuf, context: &Context) -> Result<Exit> {
         let mut actions = vec![format!("read '{}'", path.display())];
         actions.extend(self.write.iter().map(|path| format!("record to '{}'", path.display())));
+        // What is wrong with the arguments is reported first.
+        self.rotation()?;
         if context.is_rehearsal(&actions)? {
             return Ok(Exit::Ok);
         }
-        let (output, target) = (&context.output, self.target());
+        self.read_packets(path, &context.output)
+    }
+
+    fn read_packets(mut self, path: PathBuf, output: &Output) -> Result<Exit> {
+        self.filter.splice(0..0, self.name.take());
+        let (rotation, target) = (self.rotation()?, self.target());
         let reading = Reading {
             signals: signals().map_err(|error| Error::io("catch", "signals", &error))?,
             path,
@@ -185,6 +195,7 @@ impl Args {
             target: target.map(|target| (target, rotation)),
             snap_len: self.snaplen,
             count: self.count,
+            duration: self.duration,
         };
         let (summary, result) = reading.run();
         match result {
@@ -232,17 +243,15 @@ impl Args {
             introduction.push_str(&subnet.to_string());
         }
         note(introduction);
-        let capture = Capture {
-            signals,
+        let outputs = Outputs {
             filter: filter.filter(|_| !source.is_filtered()),
-            source,
             lines: self.lines(output)?,
             recorder,
-            responder,
             snap_len: usize::try_from(self.snaplen).unwrap_or(usize::MAX),
             count: self.count,
-            duration: self.duration,
+            interface: (source.name().to_string(), source.link_type()),
         };
+        let capture = Capture { signals, source, responder, duration: self.duration, outputs };
         let (summary, result) = capture.run();
         output.note(summary);
         match result {
@@ -440,6 +449,9 @@ fn serve(call: Call, output: &Output) -> Result<Exit> {
         }
         Call::Capture { interface, fifo, filter, address, reply } => {
             let args = extcap_args(interface, fifo, filter, address, reply)?;
+            if let Some(path) = args.read.clone() {
+                return args.read_packets(path, output);
+            }
             let plan = args.plan()?;
             return args.capture(plan, output);
         }
@@ -467,25 +479,32 @@ fn extcap_args(
     address: Option<String>,
     reply: bool,
 ) -> Result<Args> {
+    let mut read = None;
     let (name, create, mode) = match interface {
         Interface::Lab { lab, link } => {
-            let lab = lab.parse().map_err(Error::usage)?;
-            let place = lab::find(&Client::named(lab, LAB)?, &link)?;
-            place.enter()?;
-            (place.interface.to_string(), false, NewMode::Tun)
+            let client = Client::named(lab.parse().map_err(Error::usage)?, LAB)?;
+            match lab::find(&client, &link)?.begin(&client)? {
+                lab::Source::Interface(interface) => {
+                    (Some(interface.to_string()), false, NewMode::Tun)
+                }
+                lab::Source::Pipe(path) => {
+                    read = Some(path);
+                    (None, false, NewMode::Tun)
+                }
+            }
         }
-        Interface::Existing(name) => (name.to_string(), false, NewMode::Tun),
-        Interface::New(Mode::Tun) => ("tun%d".to_owned(), true, NewMode::Tun),
-        Interface::New(Mode::Tap) => ("tap%d".to_owned(), true, NewMode::Tap),
+        Interface::Existing(name) => (Some(name.to_string()), false, NewMode::Tun),
+        Interface::New(Mode::Tun) => (Some("tun%d".to_owned()), true, NewMode::Tun),
+        Interface::New(Mode::Tap) => (Some("tap%d".to_owned()), true, NewMode::Tap),
     };
     let addr = address.map(|text| {
         text.trim().parse().map_err(|error| Error::usage(format!("'{text}': {error}")))
     });
     Ok(Args {
-        name: Some(name),
+        name,
         filter: vec![filter],
         interface: None,
-        read: None,
+        read,
         list_interfaces: false,
         create,
         mode,

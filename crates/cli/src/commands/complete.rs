@@ -8,6 +8,7 @@
 //! No line is printed for words that the generated scripts know: subcommands, options, fixed values.
 
 use crate::commands::explain;
+use crate::commands::lab::wanted::USUAL;
 use crate::commands::running::SWITCH;
 use crate::context::{Context, NamedSchema};
 use crate::exit::Exit;
@@ -27,6 +28,7 @@ use adit_topology::shapes::Topology;
 use adit_vpn::file::load;
 use clap::{Arg, ArgAction, Command};
 use std::ffi::OsString;
+use std::path::{Path, PathBuf};
 
 #[derive(Debug, clap::Args)]
 pub(crate) struct Args {
@@ -60,6 +62,8 @@ enum Names {
     TunnelFiles,
     /// Presets of links.
     Presets,
+    /// Parameters of the file of a lab.
+    Parameters,
     /// Shapes of labs.
     Topologies,
     /// Schemas.
@@ -115,6 +119,7 @@ const NAMED: &[(&str, &str, Names)] = &[
     ("lab show", "word", PARTS),
     ("lab capture", "part", PARTS),
     ("lab", "topo", Names::Topologies),
+    ("lab", "settings", Names::Parameters),
     ("tunnel up", "files", Names::TunnelFiles),
     ("tunnel up", "device_netns", Names::Namespaces),
     ("tunnel check", "files", Names::TunnelFiles),
@@ -139,7 +144,10 @@ impl Args {
                 return Ok(Exit::Ok);
             }
         }
-        let mut names = asked.names.candidates(&asked.word, context.schemas);
+        let mut names = match asked.names {
+            Names::Parameters => parameters(asked.file.as_deref()),
+            names => names.candidates(&asked.word, context.schemas),
+        };
         // bash inserts a name as it is: one that a shell would interpret is not offered.
         let is_plain = |c: char| c.is_ascii_alphanumeric() || "-_.:,=@/+%".contains(c);
         names.retain(|name| name.starts_with(&asked.word) && name.chars().all(is_plain));
@@ -162,6 +170,8 @@ struct Asked {
     before: String,
     /// The namespace of `-n`.
     netns: Option<String>,
+    /// The first word that is a file.
+    file: Option<PathBuf>,
 }
 
 impl Asked {
@@ -185,7 +195,8 @@ impl Asked {
             _ if last.starts_with('-') => return None,
             _ => (walk.positional()?, String::new(), last.clone()),
         };
-        Some(Self { names: names_of(&walk.path, arg)?, word, before, netns })
+        let file = words.iter().map(PathBuf::from).find(|word| word.is_file());
+        Some(Self { names: names_of(&walk.path, arg)?, word, before, netns, file })
     }
 }
 
@@ -259,11 +270,19 @@ impl Names {
             Self::TunnelFiles => load::known(),
             Self::Presets => Preset::NAMES.map(str::to_owned).to_vec(),
             Self::Lab { nodes, links } => parts(nodes, links),
+            // Of a file that only the whole line names.
+            Self::Parameters => Vec::new(),
             Self::Topologies => Topology::shapes().map(|shape| format!("{shape},")).collect(),
             Self::Schemas => schemas().into_iter().map(|(name, _)| name.to_owned()).collect(),
             Self::Codes => explain::catalog().into_iter().map(|one| one.code.to_owned()).collect(),
         }
     }
+}
+
+/// The parameters of a lab's file, ready for a value.
+fn parameters(file: Option<&Path>) -> Vec<String> {
+    let names = adit_topology::file::parameters(file.unwrap_or(Path::new(USUAL)));
+    names.unwrap_or_default().iter().map(|name| format!("{name}=")).collect()
 }
 
 /// The parts of all running labs.
@@ -386,6 +405,8 @@ mod tests {
             ("nat unpublish web 80", Names::RunningOrPublished),
             ("run --netem l", Names::Presets),
             ("lab exec p", NODES),
+            ("lab up --set d", Names::Parameters),
+            ("lab sim x.toml --set=d", Names::Parameters),
             ("lab fail up", PARTS),
             ("lab show -l o", Names::Running(LAB)),
         ] {

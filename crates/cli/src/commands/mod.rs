@@ -119,6 +119,7 @@ commands! {
     #[command(subcommand)]
     Lab(lab::Command) [
         "lab-check": lab::check::Checked,
+        "lab-event": adit_topology::report::Happened,
         "lab-export": lab::export::Exported,
         "lab-graph": adit_topology::graph::Drawing,
         "lab-import": lab::import::Imported,

@@ -3,12 +3,11 @@
 use crate::commands::running::{Named, Which, ask, link_value, list, send, with_folder};
 use crate::context::Context;
 use crate::exit::Exit;
-use crate::netem::plot::Charset;
-use crate::netem::preview;
 use crate::netem::preview::Preview;
-use crate::netem::svg;
+use crate::netem::{charts, preview};
 use crate::show;
 use crate::show::events;
+use adit_chart::{Charset, Page};
 use adit_service::config::problems::Problems;
 use adit_service::control::http::Method;
 use adit_service::control::name::Name;
@@ -122,9 +121,12 @@ struct PreviewArgs {
     /// Random seed
     #[arg(long, value_name = "N", default_value_t = 1)]
     seed: u64,
-    /// Write the plot to this file too
+    /// Write the charts to this file too
     #[arg(long, value_name = "FILE")]
     svg: Option<PathBuf>,
+    /// Write a page with the charts and their numbers to this file too
+    #[arg(long, value_name = "FILE")]
+    html: Option<PathBuf>,
     #[command(flatten)]
     keys: KeyArgs,
 }
@@ -231,7 +233,7 @@ impl RunArgs {
 }
 
 /// The mode of a plot: everybody may read it.
-const SVG_MODE: u32 = 0o644;
+const PICTURE_MODE: u32 = 0o644;
 
 /// Width of plots if the terminal size is unknown.
 const WIDTH: usize = 80;
@@ -246,8 +248,9 @@ impl PreviewArgs {
         let profiles = self.keys.0.on_top_of(base, &problems);
         let what = self.profile.as_ref().map(|path| path.display().to_string());
         problems.check(what.unwrap_or_else(|| "the command line".to_owned()))?;
+        let files = || self.svg.iter().chain(&self.html);
         let actions: Vec<String> =
-            self.svg.iter().map(|path| format!("write {}", path.display())).collect();
+            files().map(|path| format!("write {}", path.display())).collect();
         if context.is_rehearsal(&actions)? {
             return Ok(Exit::Ok);
         }
@@ -263,9 +266,13 @@ impl PreviewArgs {
         } else {
             vec![("a to b", &previews.a_to_b), ("b to a", &previews.b_to_a)]
         };
-        if let Some(path) = &self.svg {
+        let page = charts::page(&named);
+        for (path, drawn) in
+            [(&self.svg, adit_chart::svg as fn(&Page) -> String), (&self.html, adit_chart::html)]
+        {
+            let Some(path) = path else { continue };
             file::check_folder(path)
-                .and_then(|()| file::replace(path, svg::draw(&named), SVG_MODE))
+                .and_then(|()| file::replace(path, drawn(&page), PICTURE_MODE))
                 .map_err(|error| Error::io("write", path.display(), &error))?;
         }
         if context.output.json {
@@ -274,10 +281,8 @@ impl PreviewArgs {
         }
         let size = rustix::termios::tcgetwinsize(std::io::stdout());
         let width = size.map_or(WIDTH, |size| usize::from(size.ws_col)).clamp(40, 160);
-        for (name, preview) in named {
-            for line in preview.lines(name, width, Charset::of_environment()) {
-                context.output.line(line)?;
-            }
+        for line in charts::lines(&page, width, Charset::of_environment()) {
+            context.output.line(line)?;
         }
         Ok(Exit::Ok)
     }

@@ -224,7 +224,7 @@ fn entries(only: Option<&IfName>, mode: Option<Mode>) -> Result<Vec<Entry>> {
     }
     let failed = |error| Error::io("list", "the interfaces", &error);
     let links = Netlink::open().and_then(|mut netlink| netlink.links()).map_err(failed)?;
-    let mut holders = holders::all();
+    let mut holders = holders::find(only);
     let mut entries = Vec::new();
     for link in links {
         let Some(tun) = link.tun else { continue };

@@ -1,9 +1,5 @@
 //! The behavior of a profile, measured by sending packets through its link in virtual time.
 
-use crate::netem::plot;
-use crate::netem::plot::Charset;
-use crate::show::link;
-use crate::show::link::rate;
 use adit_engine::Outbox;
 use adit_engine::netem::{
     Bitrate, Delay, Discipline, Jitter, Link, Loss, Profile, ProfileError, Queue, QueueLimit, Rate,
@@ -11,7 +7,6 @@ use adit_engine::netem::{
 };
 use adit_packet::{Instant, PacketBuf, Pool, PoolConfig};
 use adit_service::netem::report::LinkReport;
-use adit_service::netem::words;
 use schemars::JsonSchema;
 use serde::Serialize;
 use std::collections::BTreeMap;
@@ -273,75 +268,14 @@ fn schedule(profile: &Profile) -> Duration {
     trace.into_iter().chain(steps).chain(outages).max().unwrap_or(Duration::ZERO)
 }
 
-impl Preview {
-    /// The preview as lines of text of `width` characters, `name` on the first.
-    pub(crate) fn lines(&self, name: &str, width: usize, charset: Charset) -> Vec<String> {
-        let width = width.clamp(40, 200) - 14;
-        let mut lines = link::lines(&self.report, name);
-        let milliseconds = |ms: f64| words::time(Duration::from_secs_f64(ms / 1e3));
-        let points: Vec<_> = self.delay.iter().map(|point| (point.delay_ms, point.share)).collect();
-        let drawn = plot::curve(&points, (width, 8), 1.0, words::share, charset);
-        if let (false, Some(first), Some(last)) = (drawn.is_empty(), points.first(), points.last())
-        {
-            lines.push(String::new());
-            lines.push(format!(
-                "delay: cumulative share of packets, from {} to {}",
-                milliseconds(first.0),
-                milliseconds(last.0)
-            ));
-            lines.extend(drawn);
-        }
-        if !self.bursts.is_empty() {
-            lines.push(String::new());
-            lines.push("losses: number of bursts by length in packets".to_owned());
-            let rows: Vec<_> = self.bursts.iter().map(Burst::row).collect();
-            lines.extend(plot::bars(&rows, width.saturating_sub(8), charset));
-        }
-        let points: Vec<_> =
-            self.rate.iter().map(|point| (point.seconds, point.bits_per_second)).collect();
-        let most = points.iter().map(|point| point.1).fold(0.0, f64::max);
-        let drawn = plot::curve(&points, (width, 8), most, bits, charset);
-        if let (false, Some(last)) = (drawn.is_empty(), points.last()) {
-            lines.push(String::new());
-            lines.push(format!(
-                "rate: output of a saturated line over {}",
-                words::time(Duration::from_secs_f64(last.0))
-            ));
-            lines.extend(drawn);
-        }
-        lines
-    }
-}
-
-impl Burst {
-    fn row(&self) -> (String, f64, String) {
-        let more = if self.length == BURST_MAX { "+" } else { "" };
-        (format!("{}{more}", self.length), f64::from(self.count), self.count.to_string())
-    }
-}
-
-/// A rate for an axis.
-#[expect(
-    clippy::cast_possible_truncation,
-    clippy::cast_sign_loss,
-    reason = "a rate of at most 1 Tbit/s, never negative"
-)]
-pub(super) fn bits(bits: f64) -> String {
-    let text = rate(bits as u64);
-    // One decimal is enough beside a curve.
-    match text.split_once('.') {
-        Some((whole, rest)) => format!("{whole}.{}{}", &rest[..1], &rest[3..]),
-        None => text,
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::show::link;
     use adit_engine::netem::{Outage, Preset};
 
     #[test]
-    fn every_preset_can_be_drawn() {
+    fn every_preset_has_delays_and_rates() {
         for name in Preset::NAMES {
             let preset = Preset::named(name).expect("a preset");
             let preview = simulate(&preset.down, 1).expect("it can be");
@@ -349,18 +283,6 @@ mod tests {
             assert!(first.delay_ms < last.delay_ms, "{name}");
             assert!(preview.delay.is_sorted_by_key(|point| point.delay_ms));
             assert_eq!(preview.rate.len(), 100);
-            for charset in [Charset::Unicode, Charset::Ascii] {
-                let lines = preview.lines(name, 80, charset);
-                assert!(
-                    lines.iter().any(|line| line.starts_with("delay: cumulative share")),
-                    "{lines:#?}"
-                );
-                assert!(lines.iter().any(|line| line.starts_with("rate: output")), "{lines:#?}");
-                let drawn = lines.iter().skip_while(|line| !line.is_empty());
-                assert!(drawn.clone().all(|line| line.chars().count() <= 80), "{lines:#?}");
-                let ascii = drawn.clone().all(|line| line.is_ascii());
-                assert_eq!(ascii, charset == Charset::Ascii, "{lines:#?}");
-            }
         }
     }
 
@@ -424,20 +346,6 @@ mod tests {
         let share = f64::from(single.count) / f64::from(all);
         assert!((share - 0.25).abs() < 0.1, "{share}");
         assert!(preview.rate.is_empty());
-    }
-
-    #[test]
-    fn a_link_that_gives_nothing_is_shown_as_such() {
-        for loss in [0.999, 1.0] {
-            let profile = Profile { loss: Loss::Random { share: loss }, ..Profile::default() };
-            let lines = simulate(&profile, 1).expect("it can be").lines("x", 60, Charset::Ascii);
-            assert!(lines.iter().any(|line| line.starts_with("losses")), "{lines:#?}");
-        }
-        let steps = Steps::parse("time,rate\n0,0\n").expect("steps");
-        let stopped = Profile { steps: Some(Arc::new(steps)), ..Profile::default() };
-        let preview = simulate(&stopped, 1).expect("it can be");
-        assert!(preview.rate.iter().all(|point| point.bits_per_second == 0.0));
-        assert!(!preview.lines("x", 60, Charset::Unicode).is_empty());
     }
 
     #[test]

@@ -16,7 +16,7 @@ fn printed(words: &[&str]) -> String {
 }
 
 /// The files of the examples.
-fn examples() -> Vec<String> {
+pub(super) fn examples() -> Vec<String> {
     let files =
         fs::read_dir(root().join("examples/lab")).unwrap().map(|entry| entry.unwrap().path());
     let files = files.filter(|path| path.extension().is_some_and(|of| of == "toml"));
@@ -64,9 +64,86 @@ fn labs_are_imported_drawn_and_exported() {
     fs::remove_dir_all(&scratch).unwrap();
 }
 
+/// Two VLANs over a trunk, untagged hosts at one of the switches, and a VLAN that is another one at the other switch.
+const VLANS: &str = r#"
+[host.a]
+count = 2
+[host.b]
+count = 2
+[host.c]
+count = 2
+[host.d]
+count = 2
+[switch.s]
+[switch.t]
+[[link]]
+ends = ["a1", "s"]
+vlan = 10
+[[link]]
+ends = ["a2", "t"]
+vlan = 10
+[[link]]
+ends = ["b1", "s"]
+vlan = 20
+[[link]]
+ends = ["b2", "t"]
+vlan = 20
+[[link]]
+ends = ["c[1-2]", "s"]
+[[link]]
+ends = ["d1", "s"]
+vlan = 30
+[[link]]
+ends = ["d2", "t"]
+vlan = 31
+[[link]]
+ends = ["s", "t"]
+trunk = [10, 20]
+[[link]]
+ends = ["s", "t"]
+a.vlan = 30
+b.vlan = 31
+"#;
+
+#[test]
+fn an_exported_script_makes_the_vlans_of_the_lab() {
+    enter();
+    fs::create_dir_all("/run/netns").unwrap();
+    fs::write("/run/vlans.toml", VLANS).unwrap();
+    fs::write("/run/vlans.sh", printed(&["lab", "export", "/run/vlans.toml"])).unwrap();
+    crate::support::run("sh /run/vlans.sh up");
+    let address = |node: &str| {
+        let hosts = printed(&["--json", "lab", "plan", "/run/vlans.toml"]);
+        let plan: serde_json::Value = serde_json::from_str(&hosts).unwrap();
+        let nodes = plan["nodes"].as_array().unwrap().iter();
+        let node = { nodes }.find(|one| one["name"] == node).unwrap().clone();
+        let address = node["interfaces"][0]["addresses"][0].as_str().unwrap().to_owned();
+        address.split('/').next().unwrap().to_owned()
+    };
+    let reaches = |from: &str, to: &str| {
+        let to = address(to);
+        // Addresses of another segment have no route: they are on the link for this.
+        let route = format!("ip -n {from} route replace {to}/32 dev eth0");
+        crate::support::run(&route);
+        let ping = ["ip", "netns", "exec", from, "ping", "-c1", "-W1", &to];
+        (0..20).any(|_| command(ping).output().unwrap().status.success())
+    };
+    for pair in [("a1", "a2"), ("b1", "b2"), ("c1", "c2"), ("d1", "d2")] {
+        assert!(reaches(pair.0, pair.1), "{pair:?}");
+    }
+    for pair in [("a1", "b2"), ("b1", "c2"), ("c1", "a2")] {
+        let to = address(pair.1);
+        crate::support::run(&format!("ip -n {} route replace {to}/32 dev eth0", pair.0));
+        let ping = ["ip", "netns", "exec", pair.0, "ping", "-c1", "-W1", &to];
+        assert!(!command(ping).output().unwrap().status.success(), "{pair:?}");
+    }
+    crate::support::run("sh /run/vlans.sh down");
+    assert_eq!(fs::read_dir("/run/netns").unwrap().count(), 0);
+}
+
 /// Whether a routing daemon can be tested; where it is demanded, it must be there.
 #[expect(clippy::print_stdout, reason = "a test says that it was skipped")]
-fn has_bird() -> bool {
+pub(super) fn has_bird() -> bool {
     let is_there = std::path::Path::new("/usr/sbin/bird").exists();
     if !is_there {
         let required = std::env::var("ADIT_REQUIRE").unwrap_or_default();

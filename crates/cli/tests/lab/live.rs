@@ -3,13 +3,12 @@
 use crate::support::{ADIT, command, enter, parse, text, validate};
 use serde_json::Value;
 use std::fs;
-use std::io::{Read, Write};
-use std::os::unix::net::UnixStream;
+use std::io::Read;
 use std::process::{Command, Output};
 use std::time::{Duration, Instant};
 
 /// How long a condition may take to become true on a loaded machine.
-const PATIENCE: Duration = Duration::from_secs(60);
+pub(crate) const PATIENCE: Duration = Duration::from_secs(60);
 
 /// Two hosts on a switch, a router, and a host behind a slow link.
 const OFFICE: &str = r#"
@@ -33,20 +32,20 @@ delay = "20ms"
 "#;
 
 /// A lab that runs in the background; it ends with the test, also when that fails.
-struct Lab {
-    name: &'static str,
+pub(crate) struct Lab {
+    pub(crate) name: &'static str,
     /// What stands before `adit`: to be another user.
-    before: Vec<&'static str>,
+    pub(crate) before: Vec<&'static str>,
 }
 
 impl Lab {
     /// Starts a lab in a world of its own.
-    fn up(name: &'static str, file: &str) -> Self {
+    pub(crate) fn up(name: &'static str, file: &str) -> Self {
         enter();
         Self::up_as(name, file, Vec::new())
     }
 
-    fn up_as(name: &'static str, file: &str, before: Vec<&'static str>) -> Self {
+    pub(crate) fn up_as(name: &'static str, file: &str, before: Vec<&'static str>) -> Self {
         fs::write("/run/lab.toml", file).unwrap();
         let lab = Self { name, before };
         let up = lab.adit(&["lab", "up", "-d", "/run/lab.toml"]);
@@ -55,13 +54,13 @@ impl Lab {
     }
 
     /// Runs `adit` as the user of the lab.
-    fn adit(&self, words: &[&str]) -> Output {
+    pub(crate) fn adit(&self, words: &[&str]) -> Output {
         let all = self.before.iter().chain(&[ADIT]).chain(words);
         command(all).output().unwrap()
     }
 
     /// Runs `adit lab`, which must succeed; its standard output.
-    fn lab(&self, line: &str) -> String {
+    pub(crate) fn lab(&self, line: &str) -> String {
         let words: Vec<&str> = ["lab"].into_iter().chain(line.split(' ')).collect();
         let output = self.adit(&words);
         let errors = text(&output.stderr);
@@ -75,18 +74,18 @@ impl Lab {
     }
 
     /// Runs `adit -j lab`; the status and what it prints.
-    fn json(&self, line: &str) -> (Option<i32>, Value) {
+    pub(crate) fn json(&self, line: &str) -> (Option<i32>, Value) {
         let words: Vec<&str> = ["-j", "lab"].into_iter().chain(line.split(' ')).collect();
         let output = self.adit(&words);
         (output.status.code(), parse(&text(&output.stdout)))
     }
 
-    fn show(&self) -> Value {
+    pub(crate) fn show(&self) -> Value {
         self.json("show").1
     }
 
     /// Runs a script of a shell in a node; its standard output.
-    fn sh(&self, node: &str, script: &str) -> String {
+    pub(crate) fn sh(&self, node: &str, script: &str) -> String {
         let output = self.adit(&["lab", "exec", node, "--", "sh", "-c", script]);
         let errors = text(&output.stderr);
         assert!(output.status.success(), "{node}: {script}: {}\n{errors}", output.status);
@@ -94,7 +93,7 @@ impl Lab {
     }
 
     /// Whether a ping from one node to another is answered, and after how many milliseconds.
-    fn ping(&self, from: &str, to: &str) -> Option<f64> {
+    pub(crate) fn ping(&self, from: &str, to: &str) -> Option<f64> {
         let (_, pinged) = self.json(&format!("ping {from} {to} --within 1s"));
         Some(pinged["pings"][0]["rtt_s"].as_f64()? * 1e3)
     }
@@ -108,7 +107,35 @@ impl Drop for Lab {
 }
 
 /// A process whose user namespace stands for another user; it ends with the test.
-struct Holder(std::process::Child);
+pub(crate) struct Holder(std::process::Child);
+
+impl Holder {
+    pub(crate) fn user_4711() -> Self {
+        let holder = Command::new("unshare")
+            .args(["-U", "--map-user=4711", "--map-group=4712", "sleep", "1000"])
+            .spawn()
+            .unwrap();
+        let map = format!("/proc/{}/uid_map", holder.id());
+        let holder = Self(holder);
+        wait_until("the user is there", || {
+            fs::read_to_string(&map).is_ok_and(|map| map.contains("4711"))
+        });
+        holder
+    }
+}
+
+/// The words that make a command one of that user.
+pub(crate) fn user_of(holder: &Holder) -> Vec<&'static str> {
+    fs::create_dir_all("/run/user-4711").unwrap();
+    let namespace = format!("--user=/proc/{}/ns/user", holder.0.id());
+    vec![
+        "env",
+        "XDG_RUNTIME_DIR=/run/user-4711",
+        "nsenter",
+        "--preserve-credentials",
+        namespace.leak(),
+    ]
+}
 
 impl Drop for Holder {
     fn drop(&mut self) {
@@ -117,7 +144,7 @@ impl Drop for Holder {
     }
 }
 
-fn wait_until(what: &str, mut is_so: impl FnMut() -> bool) {
+pub(crate) fn wait_until(what: &str, mut is_so: impl FnMut() -> bool) {
     let end = Instant::now() + PATIENCE;
     while !is_so() {
         assert!(Instant::now() < end, "{what}");
@@ -125,7 +152,7 @@ fn wait_until(what: &str, mut is_so: impl FnMut() -> bool) {
     }
 }
 
-fn find<'a>(list: &'a Value, name: &str) -> &'a Value {
+pub(crate) fn find<'a>(list: &'a Value, name: &str) -> &'a Value {
     list.as_array().unwrap().iter().find(|one| one["name"] == name).unwrap()
 }
 
@@ -197,25 +224,8 @@ fn a_lab_of_five_nodes() {
 #[test]
 fn a_lab_of_a_user_without_privileges() {
     enter();
-    fs::create_dir("/run/user-4711").unwrap();
-    let holder = Command::new("unshare")
-        .args(["-U", "--map-user=4711", "--map-group=4712", "sleep", "1000"])
-        .spawn()
-        .unwrap();
-    let holder = Holder(holder);
-    let user_namespace: &'static str = format!("--user=/proc/{}/ns/user", holder.0.id()).leak();
-    wait_until("the user is there", || {
-        fs::read_to_string(format!("/proc/{}/uid_map", holder.0.id()))
-            .is_ok_and(|map| map.contains("4711"))
-    });
-    let user = vec![
-        "env",
-        "XDG_RUNTIME_DIR=/run/user-4711",
-        "nsenter",
-        "--preserve-credentials",
-        user_namespace,
-    ];
-    let lab = Lab::up_as("office", OFFICE, user);
+    let holder = Holder::user_4711();
+    let lab = Lab::up_as("office", OFFICE, user_of(&holder));
     use_office(&lab);
     assert_eq!(lab.sh("pc", "id -u").trim(), "0", "root of the lab, and of nothing else");
 }
@@ -234,7 +244,12 @@ file = { "/etc/motd" = "hello\n" }
 [[link]]
 ends = ["a", "b"]
 "#;
-    let lab = Lab::up("lab", file);
+    enter();
+    let lab = Lab { name: "lab", before: Vec::new() };
+    fs::write("/run/lab.toml", file).unwrap();
+    // It has status 1 if the third program has failed by then.
+    let up = lab.adit(&["lab", "up", "-d", "/run/lab.toml"]);
+    assert!(matches!(up.status.code(), Some(0 | 1)), "{}", text(&up.stderr));
     wait_until("the second program ends", || {
         let status = lab.show();
         let programs = find(&status["nodes"], "a")["programs"].clone();
@@ -390,33 +405,191 @@ ends = ["gw", "out"]
 }
 
 #[test]
-fn a_plain_cable_has_nothing_to_set() {
+fn a_plain_cable_is_emulated_once_it_is_set() {
     let lab = Lab::up("lab", "[host.a]\n[host.b]\n[[link]]\nends = [\"a\", \"b\"]\n");
-    let output = lab.adit(&["lab", "set", "a-b", "delay=5ms"]);
-    assert_eq!(output.status.code(), Some(5));
-    let error = text(&output.stderr);
-    assert!(error.contains("plain cable") && error.contains("adit lab apply"), "{error}");
+    let medium = |lab: &Lab| lab.show()["links"][0]["medium"].clone();
+    assert_eq!(medium(&lab), "veth");
+    // What programs have added stays, as what the lab made does.
+    lab.sh(
+        "a",
+        "ip address add 192.0.2.1/24 dev eth0; ip route add 198.51.100.0/24 via 192.0.2.9; \
+         ip -6 route add 2001:db8::/32 dev eth0; ip route add 203.0.113.0/24 dev eth0 table 77",
+    );
+    let state = |node: &str| {
+        let addresses =
+            lab.sh(node, "ip -o address show eth0; ip -o link show eth0 | grep -o 'ether [^ ]*'");
+        let routes =
+            lab.sh(node, "ip route; ip -6 route; ip route show table 77 2>/dev/null || true");
+        // Without the number of the interface.
+        let mut lines: Vec<String> = addresses
+            .lines()
+            .map(|line| line.split_once(':').filter(|(number, _)| number.parse::<u8>().is_ok()))
+            .zip(addresses.lines())
+            .map(|(split, line)| split.map_or(line, |(_, rest)| rest).to_owned())
+            .chain(routes.lines().map(str::to_owned))
+            .map(|line| line.split_whitespace().collect::<Vec<_>>().join(" "))
+            .collect();
+        lines.sort();
+        lines
+    };
+    let before = (state("a"), state("b"));
+    assert!(
+        before.0.iter().any(|line| line.contains("198.51.100.0/24 via 192.0.2.9")),
+        "{before:?}"
+    );
+    // A connection outlives it.
+    let server = "python3 -c 'import socket as s\nl = s.create_server((\"\", 7))\nc, _ = l.accept()\n\
+                  c.sendall(c.recv(9) + c.recv(9))\nc.shutdown(s.SHUT_WR)\nc.recv(9)'";
+    let echo = std::thread::scope(|threads| {
+        threads.spawn(|| lab.sh("b", server));
+        let b = lab.sh("a", "getent ahostsv4 b | head -n 1 | cut -d ' ' -f 1");
+        let client = format!(
+            "python3 -c 'import socket as s, time, os\nwhile True:\n try: c = s.create_connection((\"{}\", 7)); break\n \
+             except OSError: time.sleep(0.05)\nc.sendall(b\"1\"); open(\"/run/open\", \"w\")\n\
+             while not os.path.exists(\"/run/set\"): time.sleep(0.05)\n\
+             c.sendall(b\"2\"); print(c.recv(9), c.recv(9))'",
+            b.trim()
+        );
+        let lab = &lab;
+        let client = threads.spawn(move || lab.sh("a", &client));
+        wait_until("the connection is open", || {
+            lab.adit(&["lab", "exec", "a", "--", "test", "-e", "/run/open"]).status.success()
+        });
+        assert!(lab.lab("set a-b delay=20ms").contains("link a-b, a to b: delay=20ms"));
+        lab.sh("a", "touch /run/set");
+        client.join().unwrap()
+    });
+    assert!(echo.contains('1') && echo.contains('2'), "{echo}");
+    assert_eq!(medium(&lab), "taps");
+    assert_eq!((state("a"), state("b")), before);
+    assert!(lab.ping("a", "b").unwrap() >= 40.0);
+    lab.lab("set a-b delay=1ms");
+    assert!(lab.ping("a", "b").unwrap() < 40.0);
+    // The file says that it is plain.
+    assert_eq!(lab.lab("apply"), "link a-b made again\nhost a changed\nhost b changed\n");
+    assert_eq!(medium(&lab), "veth");
+    assert_eq!((state("a"), state("b")), before);
+    wait_until("the cable is there", || lab.ping("a", "b").is_some());
+    assert_eq!(lab.lab("apply"), "nothing changed\n");
+    // What fails does so still once it is made again.
+    lab.lab("fail a-b");
+    lab.lab("set a-b delay=1ms");
+    assert_eq!(lab.ping("a", "b"), None);
+    assert_eq!(lab.show()["links"][0]["state"], "failed");
+    lab.lab("heal a-b");
+    wait_until("the link is healed", || lab.ping("a", "b").is_some());
+    assert_eq!((state("a"), state("b")), before);
+    let output = lab.adit(&["lab", "set", "a-b", "loss=2"]);
+    assert_eq!(output.status.code(), Some(2), "{}", text(&output.stderr));
+}
+
+#[test]
+fn what_fails_is_reported_and_healed() {
+    let lab = Lab::up("lab", "[host.a]\n[host.b]\n[[link]]\nends = [\"a\", \"b\"]\n");
     lab.lab("fail a-b");
     assert_eq!(lab.ping("a", "b"), None);
     lab.lab("heal a-b");
     wait_until("the cable is healed", || lab.ping("a", "b").is_some());
     assert!(lab.show()["links"][0]["from_a"]["frames"].as_u64() > Some(0), "the kernel counts");
     lab.lab("fail --partition a");
+    assert_eq!(lab.show()["problems"][0], "a lost the others");
+    assert_eq!(lab.adit(&["lab", "heal", "--partition", "b"]).status.code(), Some(4));
     lab.lab("heal");
-    let events = events();
-    let parts = events.as_array().unwrap().iter().map(|one| &one["event"]);
+    let past = text(&lab.adit(&["-j", "lab", "events", "--past"]).stdout);
+    let events: Vec<Value> = past.lines().map(parse).collect();
+    let parts = events.iter().map(|one| &one["event"]);
     let parts = parts.filter(|event| ["failed", "healed"].iter().any(|of| event["state"] == *of));
     let parts: Vec<&str> = parts.map(|event| event["part"].as_str().unwrap()).collect();
-    assert_eq!(parts, ["a-b", "a-b", "a", "everything"], "{events}");
+    assert_eq!(parts, ["a-b", "a-b", "a", "everything"], "{past}");
+    validate(&[("lab-event", past.lines().next().unwrap().to_owned())]);
+
+    // It follows what happens until the lab ends.
+    let mut follow = Command::new(ADIT);
+    follow.args(["lab", "events"]).stdout(std::process::Stdio::piped());
+    let mut follow = follow.spawn().unwrap();
+    lab.lab("set a-b delay=3ms");
+    std::thread::sleep(Duration::from_secs(1));
+    lab.lab("down");
+    let mut shown = String::new();
+    follow.stdout.take().unwrap().read_to_string(&mut shown).unwrap();
+    assert!(follow.wait().unwrap().success());
+    assert!(shown.contains("link a-b fails") && shown.contains("a to b: delay=3ms"), "{shown}");
 }
 
-/// What has happened in the lab `lab`.
-fn events() -> Value {
-    let mut stream = UnixStream::connect("/run/adit/lab.sock").unwrap();
-    stream.write_all(b"GET /lab/events?after=0 HTTP/1.1\r\nConnection: close\r\n\r\n").unwrap();
-    let mut reply = String::new();
-    stream.read_to_string(&mut reply).unwrap();
-    parse(reply.split_once("\r\n\r\n").unwrap().1)
+#[test]
+fn the_programs_of_a_failed_node_are_killed_and_start_again() {
+    let lab = Lab::up(
+        "lab",
+        "[host.a]\nrun = ['touch /run/once', { command = 'sh -c \"echo hello; exec sleep 1000\"', name = 'late' }]\n\
+         [host.b]\n[[link]]\nends = ['a', 'b']\n",
+    );
+    let programs = |lab: &Lab| {
+        let programs = find(&lab.show()["nodes"], "a")["programs"].clone();
+        let state = |at: usize| programs[at]["state"].as_str().unwrap().to_owned();
+        ([state(0), state(1)], programs[1]["pid"].as_u64())
+    };
+    let before = programs(&lab);
+    assert_eq!(before.0, ["done", "running"]);
+    assert_eq!(lab.lab("fail a"), "node a fails\n");
+    assert_eq!(programs(&lab), (["done".to_owned(), "stopped".to_owned()], None));
+    let process = format!("/proc/{}", before.1.unwrap());
+    wait_until("the program has ended", || !std::path::Path::new(&process).exists());
+    assert_eq!(lab.ping("b", "a"), None);
+    let status = lab.show();
+    assert_eq!(status["problems"].as_array().unwrap().len(), 1, "{status}");
+    lab.lab("heal a");
+    wait_until("the program runs", || programs(&lab).1.is_some());
+    assert_eq!(programs(&lab).0, ["done", "running"]);
+    assert_ne!(programs(&lab).1, before.1);
+    wait_until("the log goes on", || lab.lab("logs a late").matches("hello").count() == 2);
+    wait_until("the link is healed", || lab.ping("b", "a").is_some());
+    // A part of the lab that loses the rest of it runs on.
+    let before = programs(&lab);
+    lab.lab("fail --partition a");
+    assert_eq!(lab.ping("b", "a"), None);
+    assert_eq!(programs(&lab), before);
+}
+
+#[test]
+fn a_link_without_an_interface_is_captured() {
+    let lab = Lab::up(
+        "lab",
+        "[host.a]\n[host.b]\n[nat.out]\n[switch.s]\n[switch.t]\n[[link]]\nends = ['a', 's']\n[[link]]\nends = ['b', 't']\n\
+         [[link]]\nends = ['s', 't']\ndelay = '5ms'\n[[link]]\nends = ['t', 'out']\n",
+    );
+    let script =
+        "ping -4 -q -i 0.05 b >/dev/null & exec ping -4 -q -i 0.05 host.adit.internal >/dev/null";
+    let mut pings = Command::new("timeout")
+        .args(["60", ADIT, "lab", "exec", "a", "--", "sh", "-c", script])
+        .spawn()
+        .unwrap();
+    lab.lab("capture s-t -c 4 -w /run/patch.pcapng icmp");
+    let read = text(&lab.adit(&["capture", "-r", "/run/patch.pcapng"]).stdout);
+    assert_eq!(read.to_lowercase().matches("icmp").count(), 4, "{read}");
+    let shown = lab.lab("capture t-out --for 20s -c 2 icmp");
+    assert_eq!(shown.to_lowercase().matches("icmp").count(), 2, "{shown}");
+    let begin = Instant::now();
+    lab.lab("capture s-t --for 300ms udp");
+    assert!(begin.elapsed() >= Duration::from_millis(300));
+
+    let listed = text(&lab.adit(&["--extcap-interfaces"]).stdout);
+    for link in ["a-s", "b-t", "s-t", "t-out"] {
+        assert!(listed.contains(&format!("{{value=adit:lab:lab/{link}}}")), "{listed}");
+    }
+    crate::support::run("mkfifo /run/fifo");
+    let extcap = ["--capture", "--extcap-interface", "adit:lab:lab/s-t", "--fifo", "/run/fifo"];
+    let mut capture = Command::new(ADIT).args(extcap).spawn().unwrap();
+    let script = "tshark -i - -c 2 -Y icmp </run/fifo 2>/dev/null";
+    let shown = text(&command(["sh", "-c", script]).output().unwrap().stdout);
+    let _ = capture.kill();
+    let _ = capture.wait();
+    let _ = pings.kill();
+    let _ = pings.wait();
+    assert!(shown.contains("ICMP"), "{shown}");
+    let left = fs::read_dir("/run/adit").unwrap().map(|entry| entry.unwrap().file_name());
+    let left: Vec<_> = left.filter(|name| name.to_string_lossy().contains("capture")).collect();
+    assert!(left.is_empty(), "{left:?}");
+    assert!(lab.ping("a", "b").is_some());
 }
 
 #[test]
@@ -497,4 +670,56 @@ fn shapes_need_no_file() {
     assert!(up.status.success(), "{}", text(&up.stderr));
     let (code, pinged) = lab.json("ping --within 20s");
     assert_eq!((code, pinged["sent"].as_u64()), (Some(0), Some(12)), "{pinged}");
+}
+
+#[test]
+fn a_program_that_cannot_start_is_reported_with_a_status() {
+    enter();
+    let file = "[host.a]\nrun = ['nosuch', { command = 'sleep 1000', name = 'slow', ready = 'false', \
+                ready-within = '100ms' }]\n[host.b]\n[[link]]\nends = ['a', 'b']\n";
+    fs::write("/run/lab.toml", file).unwrap();
+    let lab = Lab { name: "lab", before: Vec::new() };
+    let up = lab.adit(&["lab", "up", "-d", "/run/lab.toml"]);
+    let error = text(&up.stderr);
+    assert_eq!(up.status.code(), Some(1), "{error}");
+    let last = error.lines().last().unwrap();
+    for part in [
+        "'lab' is degraded: program a/nosuch: cannot run nosuch",
+        "program a/slow: it was not ready within 0.1 s",
+    ] {
+        assert!(last.contains(part), "{error}");
+    }
+    assert!(lab.ping("a", "b").is_some(), "the rest of it runs");
+    assert_eq!(lab.json("show").0, Some(1));
+
+    // A folder that only the host has: a program starts in `/` then.
+    let file = "[host.a]\nrun = ['true']\n";
+    fs::write("/run/well.toml", file).unwrap();
+    let script =
+        format!("mkdir /run/folder && cd /run/folder && {ADIT} lab run /run/well.toml -- true");
+    let output = command(["sh", "-c", &script]).output().unwrap();
+    assert!(output.status.success() && output.stderr.is_empty(), "{}", text(&output.stderr));
+
+    // The command of 'adit lab run' runs all the same, and keeps its status.
+    let words = [ADIT, "lab", "run", "/run/lab.toml", "--", "sh", "-c", "exit 7"];
+    let output = command(words).output().unwrap();
+    assert_eq!(output.status.code(), Some(7));
+    assert!(text(&output.stderr).contains("warning: 'run-"), "{}", text(&output.stderr));
+}
+
+#[test]
+fn the_next_command_of_labs_removes_what_a_killed_one_has_left() {
+    enter();
+    let listed = |folder: &str| fs::read_dir(folder).unwrap().count();
+    for next in ["list", "show", "down"] {
+        let lab = Lab::up_as("lab", "[host.a]\n[host.b]\n", Vec::new());
+        assert_eq!(listed("/run/netns"), 2, "names for 'ip netns'");
+        let show = lab.show();
+        let pid = show["pid"].to_string();
+        assert!(command(["kill", "-9", &pid]).status().unwrap().success());
+        let keeper = format!("/proc/{}", show["keeper"]);
+        wait_until("the keeper ends", || !std::path::Path::new(&keeper).exists());
+        lab.adit(&["lab", next]);
+        assert_eq!((listed("/run/netns"), listed("/run/adit")), (0, 0), "adit lab {next}");
+    }
 }

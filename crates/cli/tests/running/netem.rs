@@ -238,6 +238,9 @@ fn a_link_is_drawn_before_it_is_used() {
     let text = adit("netem preview --delay 20ms --jitter 5ms --svg /run/link.svg");
     assert!(text.contains("both directions: delay 20 ms"), "{text}");
     assert!(std::fs::read_to_string("/run/link.svg").unwrap().starts_with("<svg"));
+    adit("netem preview --preset wifi-bad --html /run/link.html");
+    let page = std::fs::read_to_string("/run/link.html").unwrap();
+    assert!(page.contains(">Delay (ms)</text>") && page.contains("<td>"), "{page}");
     // As tc has it: delay, jitter, correlation.
     let text = adit("netem preview --delay 20ms 5ms 25%");
     assert!(text.contains("delay 20 ms +/- 5 ms, correlated by 0.25"), "{text}");

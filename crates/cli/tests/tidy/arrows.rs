@@ -6,13 +6,13 @@ use super::tree::{Sources, Target, Tree};
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 
-const CRATES: [&str; 13] = [
-    "packet", "device", "engine", "tunnel", "nat", "sim", "runtime", "decode", "service", "vpn",
-    "topology", "lab", "cli",
+const CRATES: [&str; 16] = [
+    "simd", "packet", "chart", "device", "engine", "tunnel", "nat", "sim", "runtime", "decode",
+    "host", "service", "vpn", "topology", "lab", "cli",
 ];
 
 /// Which folder of a crate may use which: a line for each folder that uses others.
-const FOLDERS: [(&str, &str); 12] = [
+const FOLDERS: [(&str, &str); 13] = [
     ("packet", "coalesce: segment"),
     (
         "device",
@@ -33,9 +33,10 @@ const FOLDERS: [(&str, &str); 12] = [
     ),
     (
         "tunnel",
-        "tunnel: frames handshake path peer
-        peer: frames handshake path session shape
-        session: handshake",
+        "tunnel: frames handshake path peer post_quantum
+        peer: frames handshake path post_quantum session shape
+        post_quantum: frames
+        session: frames handshake",
     ),
     ("nat", "guest: dns"),
     (
@@ -51,14 +52,13 @@ const FOLDERS: [(&str, &str); 12] = [
         port: format record socket text wake
         record: format",
     ),
+    ("host", "namespace: changes"),
     (
         "service",
         "link: config control netem supervisor switch
         switch: config control nat netem supervisor
         supervisor: config control
-        host: control
-        namespace: control host supervisor
-        nat: control namespace netem sandbox supervisor
+        nat: control netem supervisor
         control: config
         netem: config",
     ),

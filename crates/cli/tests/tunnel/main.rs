@@ -18,6 +18,7 @@ mod leak;
 mod many;
 mod panics;
 mod peers;
+mod post_quantum;
 mod presence;
 mod reload;
 mod remake;

@@ -47,6 +47,33 @@ fn show_has_all_that_wg_shows() {
     assert!(of_peer("ta", "handshake_age_s") >= handshake + passed - 0.1);
 }
 
+/// Both ends use what both accept; a change takes effect with the next session.
+#[test]
+fn the_cipher_is_agreed_and_shown() {
+    let world = World::new();
+    let aes = "Suite = aes-256-gcm";
+    let (a, b) = world.pair("192.0.2.2:51820", [("", aes), ("", aes)]);
+    let (_ta, _tb) = (world.up(&world.a, &a, "--faster 40"), world.up(&world.b, &b, "--faster 40"));
+    wait_for("a ping is answered", || world.a.succeeds("ping -n -c 1 -W 1 10.9.0.2"));
+    let peer = |name: &str, field: &str| show(name)["peers"][0][field].clone();
+    wait_for("both use it", || {
+        ["ta", "tb"].iter().all(|name| peer(name, "cipher") == "aes-256-gcm")
+    });
+    assert_eq!(peer("ta", "suite"), "aes-256-gcm");
+    assert!(show("ta")["aes_is_faster"].is_boolean());
+    world.a.run("ping -n -q -c 20 -i 0.01 -s 1200 -W 1 10.9.0.2");
+    assert!(adit("tunnel show ta").contains("cipher: aes-256-gcm"));
+    assert!(run("wg show ta").contains("latest handshake"), "wg works");
+
+    let file = std::fs::read_to_string(&b).unwrap().replace(aes, "Suite = wireguard");
+    std::fs::write(&b, file).unwrap();
+    adit("tunnel reload tb");
+    wait_for("a new session has the other one", || {
+        world.a.succeeds("ping -n -c 1 -W 1 10.9.0.2");
+        ["ta", "tb"].iter().all(|name| peer(name, "cipher") == "chacha20-poly1305")
+    });
+}
+
 #[test]
 fn rates_are_shown_while_there_is_traffic() {
     let world = World::new();

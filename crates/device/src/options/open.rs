@@ -275,15 +275,23 @@ impl DeviceOptions {
     }
 
     /// Applies the settings of netlink. Routes come last, because they require the link to be up.
+    ///
+    /// The owner of a persistent device may attach to it, and may not change it: what it has is not set again.
     fn configure_link(&self, device: &Device, undo: &mut Undo) -> Result<()> {
         let wanted = &self.link;
+        let before = undo.before.as_ref();
+        let mtu = wanted.mtu.filter(|mtu| before.is_none_or(|before| before.mtu != *mtu));
+        let txqueuelen = wanted.txqueuelen;
+        let txqueuelen =
+            txqueuelen.filter(|len| before.is_none_or(|before| before.txqueuelen != *len));
+        let is_up = before.is_some_and(|before| before.flags.contains(LinkFlags::UP));
         if let Some(mac) = wanted.mac {
             device.set_mac(mac)?;
         }
-        if let Some(mtu) = wanted.mtu {
+        if let Some(mtu) = mtu {
             device.set_mtu(mtu)?;
         }
-        if let Some(packets) = wanted.txqueuelen {
+        if let Some(packets) = txqueuelen {
             device.set_txqueuelen(packets)?;
         }
         if let Some(alias) = &wanted.alias {
@@ -296,7 +304,7 @@ impl DeviceOptions {
             device.add_address(address)?;
             undo.addresses.push(address.clone());
         }
-        if let Some(up) = wanted.up {
+        if let Some(up) = wanted.up.filter(|up| !up || !is_up) {
             device.set_up(up)?;
         }
         for route in &wanted.routes {

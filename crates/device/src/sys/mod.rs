@@ -13,6 +13,7 @@ pub(crate) mod inherit;
 pub(crate) mod memory;
 pub(crate) mod netlink;
 pub(crate) mod netns;
+pub(crate) mod packet_ring;
 pub(crate) mod packet_socket;
 pub(crate) mod process;
 #[cfg(feature = "tokio")]

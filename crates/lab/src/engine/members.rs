@@ -1,5 +1,6 @@
 //! The members of a lab's patch, by their numbers.
 
+use super::tee::Tee;
 use adit_engine::Engine;
 use adit_engine::netem::Netem;
 use adit_engine::patch;
@@ -11,6 +12,7 @@ use adit_packet::Instant;
 pub(super) enum Member {
     Switch(Box<Switch>),
     Netem(Box<Netem>),
+    Tee(Tee),
 }
 
 impl Member {
@@ -18,6 +20,7 @@ impl Member {
         match self {
             Self::Switch(switch) => &**switch,
             Self::Netem(netem) => &**netem,
+            Self::Tee(tee) => tee,
         }
     }
 
@@ -25,6 +28,7 @@ impl Member {
         match self {
             Self::Switch(switch) => &mut **switch,
             Self::Netem(netem) => &mut **netem,
+            Self::Tee(tee) => tee,
         }
     }
 }
@@ -63,7 +67,7 @@ impl Members {
     pub(super) fn switch(&self, member: usize) -> Option<&Switch> {
         match self.list.get(member)?.as_ref()? {
             Member::Switch(switch) => Some(switch),
-            Member::Netem(_) => None,
+            Member::Netem(_) | Member::Tee(_) => None,
         }
     }
 
@@ -71,21 +75,21 @@ impl Members {
     pub(super) fn switch_mut(&mut self, member: usize) -> Option<&mut Switch> {
         match self.list.get_mut(member)?.as_mut()? {
             Member::Switch(switch) => Some(switch),
-            Member::Netem(_) => None,
+            Member::Netem(_) | Member::Tee(_) => None,
         }
     }
 
     pub(super) fn netem(&self, member: usize) -> Option<&Netem> {
         match self.list.get(member)?.as_ref()? {
             Member::Netem(netem) => Some(netem),
-            Member::Switch(_) => None,
+            Member::Switch(_) | Member::Tee(_) => None,
         }
     }
 
     pub(super) fn netem_mut(&mut self, member: usize) -> Option<&mut Netem> {
         match self.list.get_mut(member)?.as_mut()? {
             Member::Netem(netem) => Some(netem),
-            Member::Switch(_) => None,
+            Member::Switch(_) | Member::Tee(_) => None,
         }
     }
 

@@ -17,6 +17,9 @@
 //! What the link between a port and this engine is like (delay, loss, rate) is the loop's affair; only a patch cable,
 //! which has no port of the loop, gets a [`Netem`] as a member of its own.
 //!
+//! A [`Tee`] is put into a cable to capture there, next to its first end: a port of the loop gets a copy of each packet. The
+//! switches at the cable are run by the patch meanwhile.
+//!
 //! A failed cable passes nothing: a wire discards with [`LINK_FAILED`], and the ports of switches are down, so that
 //! a switch floods nothing there and counts what comes in as dropped at a port that is down.
 //!
@@ -24,6 +27,7 @@
 //! its deadline off; the timeout then looks at all members.
 
 mod members;
+mod tee;
 
 use adit_engine::netem::{Direction, Netem, NetemConfig, ProfileError};
 use adit_engine::patch::{self, Jack, Patch};
@@ -33,6 +37,7 @@ use adit_packet::{Instant, Layer, PacketBuf};
 use adit_service::netem::profile::Profiles;
 use members::{Member, Members};
 use std::collections::BTreeSet;
+use tee::{SIDES, Tee};
 
 /// A link that was made to fail.
 pub const LINK_FAILED: DropReason =
@@ -66,6 +71,24 @@ pub enum Cable {
     Patch([(SwitchId, PortId); 2], Option<usize>),
 }
 
+/// A cable that is there.
+#[derive(Clone, Debug)]
+struct Laid {
+    cable: Cable,
+    failed: bool,
+    /// The members in it that copy packets, each with its port of the loop.
+    tees: Vec<(usize, PortId)>,
+}
+
+/// An end of a part of a cable.
+#[derive(Clone, Copy, Debug)]
+enum Tip {
+    /// A port of the loop.
+    Outside(PortId),
+    /// A port of a member.
+    Inside(Jack),
+}
+
 /// Where a packet from a port of the loop goes.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 enum Way {
@@ -87,9 +110,9 @@ pub struct LabEngine {
     /// By port of the loop.
     ways: Vec<Way>,
     patch: Patch<Members>,
-    /// By member: how many patch cables a switch has.
+    /// By member: how many cables a switch has with other members.
     patched: Vec<usize>,
-    cables: Vec<Option<(Cable, bool)>>,
+    cables: Vec<Option<Laid>>,
     /// How many numbers were handed out, and those that came back.
     numbers: (u16, BTreeSet<u16>),
     /// No member has an earlier deadline.
@@ -103,6 +126,9 @@ impl Default for LabEngine {
 }
 
 impl LabEngine {
+    /// How many ports of the loop get copies of a cable: a packet crosses a bounded number of cables.
+    pub const TEES_MAX: usize = 4;
+
     /// Without switches and cables.
     #[must_use]
     pub fn new() -> Self {
@@ -182,15 +208,20 @@ impl LabEngine {
         if place == self.cables.len() {
             self.cables.push(None);
         }
-        self.cables[place] = Some((cable, false));
-        self.route(cable, false);
+        self.cables[place] = Some(Laid { cable, failed: false, tees: Vec::new() });
+        self.count_patched(cable, 1);
+        self.route(place);
         Ok(CableId(place))
     }
 
     /// Takes a cable away, with the ports of switches where it ends; packets in an emulated patch cable are
-    /// discarded.
+    /// discarded. Ports of the loop that got copies get no more.
     pub fn part(&mut self, id: CableId, now: Instant, out: &mut Outbox) {
-        let Some((cable, _)) = self.cables.get_mut(id.0).and_then(Option::take) else { return };
+        let Some(Laid { cable, tees, .. }) = self.cables.get_mut(id.0).and_then(Option::take)
+        else {
+            return;
+        };
+        tees.iter().for_each(|(member, _)| self.remove_tee(cable, *member));
         match cable {
             Cable::Wire(ends) => ends.into_iter().for_each(|port| self.set_way(port, Way::None)),
             Cable::Port(port, switch) => {
@@ -203,8 +234,8 @@ impl LabEngine {
                 for (switch, port) in ends {
                     self.patch.bay_mut().part(Jack::new(switch.0, port));
                     self.drop_port(switch, port);
-                    self.set_patched(switch, -1);
                 }
+                self.count_patched(cable, -1);
             }
         }
     }
@@ -212,22 +243,59 @@ impl LabEngine {
     /// A cable, and whether it failed.
     #[must_use]
     pub fn cable(&self, id: CableId) -> Option<(Cable, bool)> {
-        self.cables.get(id.0).copied().flatten()
+        self.cables.get(id.0)?.as_ref().map(|laid| (laid.cable, laid.failed))
     }
 
     /// Lets a cable fail, or heals it.
     pub fn set_failed(&mut self, id: CableId, failed: bool) {
-        let Some(Some((cable, before))) = self.cables.get_mut(id.0) else { return };
-        *before = failed;
-        let cable = *cable;
+        let Some(Some(laid)) = self.cables.get_mut(id.0) else { return };
+        laid.failed = failed;
+        let cable = laid.cable;
         let mut set_link = |switch, port| {
             self.switch_mut(switch).map(|switch| switch.set_link(port, !failed));
         };
         match cable {
-            Cable::Wire(_) => self.route(cable, failed),
+            Cable::Wire(_) => self.route(id.0),
             Cable::Port(port, switch) => set_link(switch, port),
             Cable::Patch(ends, _) => ends.into_iter().for_each(|(at, port)| set_link(at, port)),
         }
+    }
+
+    /// Sends a copy of each packet in a cable to a port of the loop, between two packets; false if the cable has
+    /// [`Self::TEES_MAX`] of them, or is not there.
+    pub fn add_tee(&mut self, id: CableId, copies: PortId) -> bool {
+        let laid = self.cables.get(id.0).and_then(Option::as_ref);
+        let Some(laid) = laid.filter(|laid| laid.tees.len() < Self::TEES_MAX) else { return false };
+        let cable = laid.cable;
+        let member = self.patch.members_mut().add(Member::Tee(Tee));
+        self.patch.bay_mut().expose(copies, Jack::new(member, Tee::COPIES));
+        self.count_tee(cable, 1);
+        if let Some(Some(laid)) = self.cables.get_mut(id.0) {
+            laid.tees.push((member, copies));
+        }
+        self.route(id.0);
+        true
+    }
+
+    /// Sends no more copies to a port of the loop, between two packets.
+    pub fn drop_tee(&mut self, id: CableId, copies: PortId) {
+        let Some(Some(laid)) = self.cables.get_mut(id.0) else { return };
+        let Some(place) = laid.tees.iter().position(|(_, port)| *port == copies) else { return };
+        let ((member, _), cable) = (laid.tees.remove(place), laid.cable);
+        self.remove_tee(cable, member);
+        self.route(id.0);
+    }
+
+    fn remove_tee(&mut self, cable: Cable, member: usize) {
+        self.remove_member(member, &[SIDES[0], SIDES[1], Tee::COPIES]);
+        self.count_tee(cable, -1);
+    }
+
+    fn remove_member(&mut self, member: usize, ports: &[PortId]) {
+        for &port in ports {
+            self.patch.bay_mut().part(Jack::new(member, port));
+        }
+        self.patch.members_mut().remove(member);
     }
 
     /// What is in a patch cable.
@@ -252,7 +320,7 @@ impl LabEngine {
         now: Instant,
         out: &mut Outbox,
     ) -> Result<(), ProfileError> {
-        let Some((Cable::Patch(ends, member), failed)) = self.cable(id) else { return Ok(()) };
+        let Some((Cable::Patch(ends, member), _)) = self.cable(id) else { return Ok(()) };
         let present = member.and_then(|member| self.patch.members_mut().netem_mut(member));
         let member = match (profiles, present) {
             (Some(profiles), Some(netem)) => {
@@ -264,7 +332,7 @@ impl LabEngine {
             }
             (Some(profiles), None) => {
                 let mut netem = Netem::new(&NetemConfig {
-                    ports: NETEM_PORTS,
+                    ports: SIDES,
                     a_to_b: profiles.a_to_b.clone(),
                     b_to_a: profiles.b_to_a.clone(),
                     seed,
@@ -278,9 +346,10 @@ impl LabEngine {
                 None
             }
         };
-        let cable = Cable::Patch(ends, member);
-        self.cables[id.0] = Some((cable, failed));
-        self.plug(ends, member);
+        if let Some(Some(laid)) = self.cables.get_mut(id.0) {
+            laid.cable = Cable::Patch(ends, member);
+        }
+        self.route(id.0);
         Ok(())
     }
 
@@ -289,10 +358,7 @@ impl LabEngine {
         if let Some(netem) = self.patch.members_mut().netem_mut(member) {
             netem.clear(now, out);
         }
-        for port in NETEM_PORTS {
-            self.patch.bay_mut().part(Jack::new(member, port));
-        }
-        self.patch.members_mut().remove(member);
+        self.remove_member(member, &SIDES);
     }
 
     fn new_port(&mut self, switch: SwitchId, config: PortConfig) -> Result<PortId, ConfigError> {
@@ -319,41 +385,71 @@ impl LabEngine {
         self.free(port);
     }
 
-    /// Decides where packets from the ends of a new cable go, or of a wire that failed or was healed.
-    fn route(&mut self, cable: Cable, failed: bool) {
+    /// Decides where packets from the ends of a cable go, after anything of it has changed.
+    fn route(&mut self, place: usize) {
+        let Some(Some(Laid { cable, failed, tees })) = self.cables.get(place).cloned() else {
+            return;
+        };
+        let mut between: Vec<usize> = tees.iter().map(|(member, _)| *member).collect();
         match cable {
             Cable::Wire([a, b]) => {
+                let is_direct = between.is_empty();
                 for (from, to) in [(a, b), (b, a)] {
-                    self.set_way(from, if failed { Way::Failed } else { Way::Wire(to) });
+                    let way = if is_direct { Way::Wire(to) } else { Way::Patch };
+                    self.set_way(from, if failed { Way::Failed } else { way });
+                }
+                if !is_direct {
+                    self.plug(Tip::Outside(a), &between, Tip::Outside(b));
                 }
             }
             Cable::Port(port, switch) => {
-                self.patch.bay_mut().expose(port, Jack::new(switch.0, port));
+                self.plug(Tip::Outside(port), &between, Tip::Inside(Jack::new(switch.0, port)));
                 self.set_way(port, self.way_to(switch));
             }
             Cable::Patch(ends, netem) => {
-                self.plug(ends, netem);
-                ends.into_iter().for_each(|(switch, _)| self.set_patched(switch, 1));
+                between.extend(netem);
+                let [a, b] = ends.map(|(switch, port)| Tip::Inside(Jack::new(switch.0, port)));
+                self.plug(a, &between, b);
             }
         }
         self.due = Some(Instant::ZERO);
     }
 
-    /// Joins two ports of switches, by an emulated link if there is one.
-    fn plug(&mut self, ends: [(SwitchId, PortId); 2], netem: Option<usize>) {
-        let [a, b] = ends.map(|(switch, port)| Jack::new(switch.0, port));
+    /// Joins two ends by the members in between, in their order.
+    fn plug(&mut self, first: Tip, between: &[usize], last: Tip) {
         let bay = self.patch.bay_mut();
-        match netem {
-            Some(netem) => {
-                let [left, right] = NETEM_PORTS.map(|port| Jack::new(netem, port));
-                bay.join(a, left);
-                bay.join(right, b);
+        let mut join = |one: Tip, other: Tip| match (one, other) {
+            (Tip::Inside(one), Tip::Inside(other)) => bay.join(one, other),
+            (Tip::Outside(port), Tip::Inside(jack)) | (Tip::Inside(jack), Tip::Outside(port)) => {
+                bay.expose(port, jack);
             }
-            None => bay.join(a, b),
+            // A wire without members in it: its ways lead from port to port.
+            (Tip::Outside(_), Tip::Outside(_)) => {}
+        };
+        let mut left = first;
+        for &member in between {
+            let [near, far] = SIDES.map(|port| Tip::Inside(Jack::new(member, port)));
+            join(left, near);
+            left = far;
+        }
+        join(left, last);
+    }
+
+    /// Counts a new patch cable, or one that is gone.
+    fn count_patched(&mut self, cable: Cable, change: isize) {
+        if let Cable::Patch(ends, _) = cable {
+            ends.into_iter().for_each(|(switch, _)| self.set_patched(switch, change));
         }
     }
 
-    /// Counts the patch cables of a switch; the first and the last one change the way to it.
+    /// Counts a member in the cable between a port of the loop and a switch: the switch must not send to the port past it.
+    fn count_tee(&mut self, cable: Cable, change: isize) {
+        if let Cable::Port(_, switch) = cable {
+            self.set_patched(switch, change);
+        }
+    }
+
+    /// Counts the cables of a switch with other members; the first and the last one change the way to it.
     fn set_patched(&mut self, switch: SwitchId, change: isize) {
         let place = switch.0;
         if self.patched.len() <= place {
@@ -365,7 +461,7 @@ impl LabEngine {
             return;
         }
         let way = self.way_to(switch);
-        let cables = self.cables.iter().flatten().filter_map(|(cable, _)| match *cable {
+        let cables = self.cables.iter().flatten().filter_map(|laid| match laid.cable {
             Cable::Port(port, at) if at == switch => Some(port),
             _ => None,
         });
@@ -388,9 +484,6 @@ impl LabEngine {
         self.ways[place] = way;
     }
 }
-
-/// The ports of an emulated patch cable.
-const NETEM_PORTS: [PortId; 2] = [PortId(0), PortId(1)];
 
 /// The earlier of two deadlines.
 fn earlier(one: Option<Instant>, other: Option<Instant>) -> Option<Instant> {

@@ -144,6 +144,64 @@ fn a_loop_of_switches_is_cut_by_the_loop_guard() {
 }
 
 #[test]
+fn every_cable_can_be_captured() {
+    // Ports 3, 4 and 5 get copies of a wire, of a cable to a switch, and of an emulated one between switches.
+    let (mut cables, mut two) = (Vec::new(), None);
+    let mut world = world(8, |lab, ports| {
+        let [one, other] = switches(lab);
+        two = Some(other);
+        cables.push(lab.join([Joint::Port(ports[6]), Joint::Port(ports[7])]).unwrap());
+        for (number, switch) in [(0, one), (1, one), (2, other)] {
+            let ends = [Joint::Port(ports[number]), Joint::Switch(switch, port())];
+            cables.push(lab.join(ends).unwrap());
+        }
+        cables.push(lab.join([one, other].map(|switch| Joint::Switch(switch, port()))).unwrap());
+    });
+    let patch = cables[4];
+    world.call(|lab, now, out| lab.set_netem(patch, Some(&slow(30)), 7, now, out).unwrap());
+    let taken = [(cables[0], 3), (cables[1], 4), (patch, 5)];
+    for (cable, to) in taken {
+        world.call(|lab, _, _| assert!(lab.add_tee(cable, PortId(to))));
+    }
+    let copies = |world: &World| [3, 4, 5].map(|at| world.sim.port_counts(world.lab.port(at)).sent);
+    assert_eq!(
+        (world.ping(6, 7), world.ping(0, 1), world.ping(0, 2)),
+        (Some(0), Some(0), Some(60))
+    );
+    let before = copies(&world);
+    assert!(before.iter().all(|count| *count > 0), "{before:?}");
+    // What it does not see: the cable of host 1. What it loses: nothing.
+    assert_eq!(world.ping(1, 2), Some(60));
+    let after = copies(&world);
+    assert_eq!(after[0], before[0]);
+    assert!(after[2] >= before[2] + 4, "{before:?} {after:?}");
+    let full = (0..LabEngine::TEES_MAX).map(|_| PortId(5)).collect::<Vec<_>>();
+    world.call(|lab, _, _| {
+        let added = full.iter().filter(|to| lab.add_tee(cables[3], **to)).count();
+        assert_eq!(added, LabEngine::TEES_MAX);
+        assert!(!lab.add_tee(cables[3], PortId(5)));
+        full.iter().for_each(|to| lab.drop_tee(cables[3], *to));
+    });
+    for (cable, to) in taken {
+        world.call(|lab, _, _| lab.drop_tee(cable, PortId(to)));
+    }
+    let before = copies(&world);
+    assert_eq!(
+        (world.ping(6, 7), world.ping(0, 1), world.ping(0, 2)),
+        (Some(0), Some(0), Some(60))
+    );
+    assert_eq!(copies(&world), before);
+    // A cable goes with what copies it.
+    for cable in cables {
+        world.call(|lab, now, out| {
+            assert!(lab.add_tee(cable, PortId(4)));
+            lab.part(cable, now, out);
+        });
+    }
+    assert_eq!((world.ping(6, 7), world.ping(0, 1)), (None, None));
+}
+
+#[test]
 fn a_switch_alone_probes_its_ports() {
     let mut engine = LabEngine::new();
     let port = engine.number().unwrap();

@@ -1,7 +1,9 @@
 //! Interfaces, addresses and routes, in the network namespace of the calling process.
 
 use crate::keeper::order::{InterfaceSpec, RouteSpec};
-use adit_device::netlink::{Address, AddressFlags, LinkChange, Netlink, Route, raw_errno};
+use adit_device::netlink::{
+    Address, AddressFlags, LinkChange, Netlink, Route, Scope, TABLE_LOCAL, raw_errno,
+};
 use adit_device::{
     Create, Device, DeviceOptions, Endian, IfIndex, IfName, Mode, OffloadChoice, VnetFormat,
     VnetLen,
@@ -17,6 +19,9 @@ const TXQUEUELEN: u32 = 1000;
 
 /// The IP MTU of `lo`: that of the kernel.
 const LOOPBACK_MTU: u32 = 65_536;
+
+/// Who adds routes to connected networks: `RTPROT_KERNEL` of `linux/rtnetlink.h`.
+const PROTOCOL_KERNEL: u8 = 2;
 
 /// The index of `lo`, in every network namespace.
 const LOOPBACK: u32 = 1;
@@ -137,6 +142,50 @@ pub(super) fn restore(spec: &InterfaceSpec, routes: &[RouteSpec]) -> io::Result<
         lenient(lenient(result, Errno::HOSTUNREACH), Errno::EXIST)?;
     }
     Ok(())
+}
+
+/// What programs have added to an interface.
+#[derive(Debug)]
+pub(super) struct Kept {
+    addresses: Vec<Address>,
+    routes: Vec<Route>,
+}
+
+impl Kept {
+    /// Reads what is neither in `spec` nor in `own`. The kernel makes link-local addresses and routes to connected
+    /// networks again by itself.
+    pub(super) fn of(spec: &InterfaceSpec, own: &[RouteSpec]) -> io::Result<Self> {
+        let mut netlink = Netlink::open()?;
+        let index = netlink.link_by_name(&spec.name)?.index;
+        let mut addresses: Vec<Address> =
+            netlink.addresses(Some(index))?.into_iter().map(|(_, address)| address).collect();
+        addresses.retain(|of| of.scope != Scope::Link && !spec.addresses.contains(&of.local));
+        let mut routes = netlink.routes(None)?;
+        let is_own = |route: &Route| {
+            own.iter().any(|of| (of.to, of.via) == (route.destination, route.gateway))
+        };
+        routes.retain(|route| {
+            route.oif == Some(index)
+                && route.table != TABLE_LOCAL
+                && route.protocol != PROTOCOL_KERNEL
+                && !is_own(route)
+        });
+        Ok(Self { addresses, routes })
+    }
+
+    /// Adds it to an interface of that name; what no longer fits is left out.
+    pub(super) fn restore(&self, name: &IfName) -> io::Result<()> {
+        let mut netlink = Netlink::open()?;
+        let index = netlink.link_by_name(name)?.index;
+        for address in &self.addresses {
+            let flags = address.flags & AddressFlags::SETTABLE;
+            let _ = netlink.add_address(index, &Address { flags, ..address.clone() });
+        }
+        for route in &self.routes {
+            let _ = netlink.add_route(&Route { oif: Some(index), ..route.clone() });
+        }
+        Ok(())
+    }
 }
 
 /// Changes the routes of a node; a failure names the route.

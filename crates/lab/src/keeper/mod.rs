@@ -152,7 +152,7 @@ impl Keeper {
             return Err(Error::usage(format!("{ORDERS_MAX} orders are without a report")));
         }
         let private = match &mut order {
-            Order::Node(spec) => Some(&mut spec.private),
+            Order::Node(spec) => spec.private.as_mut(),
             Order::Private(_, private) => Some(private),
             _ => None,
         };

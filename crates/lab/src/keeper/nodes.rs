@@ -2,7 +2,7 @@
 
 use crate::keeper::codes::PART;
 use crate::keeper::home::{Home, Inside};
-use crate::keeper::interface;
+use crate::keeper::interface::{self, Kept};
 use crate::keeper::order::{InterfaceSpec, NodeKey, NodeSpec, RouteSpec};
 use crate::keeper::private::{self, Content};
 use adit_device::netlink::{LinkChange, Netlink};
@@ -42,11 +42,14 @@ pub(super) struct Nodes {
 struct Node {
     name: String,
     net: Netns,
-    content: Content,
+    /// `None`: its programs see the files of the host.
+    content: Option<Content>,
     /// Made when a program starts there first.
     inside: Option<Inside>,
     interfaces: BTreeMap<IfName, Interface>,
     routes: Vec<RouteSpec>,
+    /// What programs have added to interfaces that are made again.
+    kept: BTreeMap<IfName, Kept>,
 }
 
 #[derive(Debug)]
@@ -128,24 +131,25 @@ impl Nodes {
         let (net, set_up) =
             made.map_err(|error| failure(&name, "create", "the network", &error))?;
         set_up?;
-        let content = Content::new(hosts, private);
+        let content = private.map(|private| Content::new(hosts, private));
         // It can be changed as the others can.
         let lo = Interface::new(interface::lo());
         let (interfaces, routes) = (BTreeMap::from([(lo.spec.name, lo)]), Vec::new());
         let number = net.as_fd().as_raw_fd();
-        self.nodes.insert(key, Node { name, net, content, inside: None, interfaces, routes });
+        let (inside, kept) = (None, BTreeMap::new());
+        self.nodes.insert(key, Node { name, net, content, inside, interfaces, routes, kept });
         Ok(number)
     }
 
     /// Changes the files of a node.
     pub(super) fn set_private(&mut self, key: NodeKey, content: Content) -> Result<()> {
         let node = self.nodes.get_mut(&key).ok_or_else(|| no_node(key))?;
-        if let Some(inside) = &node.inside {
-            let update = || private::update(&node.name, &content, &node.content);
+        if let (Some(inside), Some(before)) = (&node.inside, &node.content) {
+            let update = || private::update(&node.name, &content, before);
             let done = self.home.in_node(&node.net, inside, update);
             done.map_err(|error| node.failure("enter", "the mounts", &error))??;
         }
-        node.content = content;
+        node.content = Some(content);
         Ok(())
     }
 
@@ -199,7 +203,7 @@ impl Nodes {
             error.report.message = format!("node '{}': {}", node.name, error.report.message);
             error
         })?;
-        self.node_mut(key)?.interfaces.insert(spec.name, Interface::new(spec));
+        self.add(key, spec)?;
         Ok(made)
     }
 
@@ -223,8 +227,33 @@ impl Nodes {
         }
         self.notice_carriers([(a_node, a.name), (b_node, b.name)])?;
         for (key, spec) in ends {
-            self.node_mut(key)?.interfaces.insert(spec.name, Interface::new(spec));
+            self.add(key, spec)?;
         }
+        Ok(())
+    }
+
+    /// Takes an interface that was made.
+    fn add(&mut self, key: NodeKey, spec: InterfaceSpec) -> Result<()> {
+        let name = spec.name;
+        let node = self.node_mut(key)?;
+        node.interfaces.insert(name, Interface::new(spec));
+        let Some(kept) = node.kept.remove(&name) else { return Ok(()) };
+        let node = self.node(key)?;
+        let restored = self.in_net(node, || kept.restore(&name))?;
+        restored.map_err(|error| node.failure("find", name, &error))
+    }
+
+    /// Notes what programs have added to an interface, for one of that name that is made next.
+    pub(super) fn keep(&mut self, key: NodeKey, name: IfName) -> Result<()> {
+        let node = self.node(key)?;
+        let interface = node.interface(name)?;
+        if interface.is_down {
+            // It was noted as it went down.
+            return Ok(());
+        }
+        let kept = self.in_net(node, || Kept::of(&interface.spec, &node.routes))?;
+        let kept = kept.map_err(|error| node.failure("read", name, &error))?;
+        self.node_mut(key)?.kept.insert(name, kept);
         Ok(())
     }
 
@@ -305,17 +334,28 @@ impl Nodes {
         Ok(())
     }
 
-    /// Takes an interface up or down.
+    /// Takes an interface up or down. What programs have added to it is back when it is up.
     pub(super) fn set_up(&mut self, key: NodeKey, name: IfName, up: bool) -> Result<()> {
+        if !up {
+            self.keep(key, name)?;
+        }
         let node = self.node(key)?;
         let interface = node.interface(name)?;
         let done = self.in_net(node, || {
             interface::set_up_or_down(&name, up)?;
-            if up { interface::restore(&interface.spec, &node.routes) } else { Ok(()) }
+            if !up {
+                return Ok(());
+            }
+            interface::restore(&interface.spec, &node.routes)?;
+            node.kept.get(&name).map_or(Ok(()), |kept| kept.restore(&name))
         })?;
         let what = if up { "take up" } else { "take down" };
         done.map_err(|error| node.failure(what, name, &error))?;
-        self.node_mut(key)?.interface_mut(name)?.is_down = !up;
+        let node = self.node_mut(key)?;
+        node.interface_mut(name)?.is_down = !up;
+        if up {
+            node.kept.remove(&name);
+        }
         Ok(())
     }
 
@@ -323,8 +363,10 @@ impl Nodes {
     pub(super) fn inside<T>(&mut self, key: NodeKey, work: impl FnOnce() -> T) -> Result<T> {
         self.open(key)?;
         let node = self.node(key)?;
-        let inside = node.inside.as_ref().ok_or_else(|| no_node(key))?;
-        let entered = self.home.in_node(&node.net, inside, work);
+        let entered = match &node.inside {
+            Some(inside) => self.home.in_node(&node.net, inside, work),
+            None => self.home.in_net(&node.net, work),
+        };
         entered.map_err(|error| node.failure("enter", "the namespaces", &error))
     }
 
@@ -339,8 +381,8 @@ impl Nodes {
     /// Makes mounts and host name, unless they are there.
     fn open(&mut self, key: NodeKey) -> Result<()> {
         let node = self.node(key)?;
-        if node.inside.is_none() {
-            let make = || private::make(&node.name, &node.content);
+        if let (None, Some(content)) = (&node.inside, &node.content) {
+            let make = || private::make(&node.name, content);
             let made = self.home.returning(|| self.in_net_only(node, make))?;
             self.node_mut(key)?.inside = Some(made);
         }

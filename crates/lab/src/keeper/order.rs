@@ -47,6 +47,8 @@ pub enum Order {
     Interface(NodeKey, InterfaceSpec),
     /// Removes an interface of a node; one of the host goes back.
     RemoveInterface(NodeKey, #[serde(with = "one")] IfName),
+    /// Notes the addresses and routes of an interface: one of that name that is made next gets those that programs added.
+    Keep(NodeKey, #[serde(with = "one")] IfName),
     /// Sets the routes of a node: what was ordered before and is not here is removed.
     Routes(NodeKey, Vec<RouteSpec>),
     /// Takes an interface down or up; its addresses and routes are back when it is up.
@@ -74,8 +76,8 @@ pub struct NodeSpec {
     pub forward: bool,
     /// Settings below `/proc/sys`, with dots.
     pub sysctls: Vec<(String, String)>,
-    /// What its programs see.
-    pub private: Private,
+    /// What its programs see; `None`: the files and the host name of the host.
+    pub private: Option<Private>,
 }
 
 /// Files that only the programs of a node see.

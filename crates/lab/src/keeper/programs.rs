@@ -97,19 +97,21 @@ impl Programs {
         Ok((pidfd, output))
     }
 
-    /// Ends a program: SIGTERM, and SIGKILL if it is still there after `patience`.
+    /// Ends a program: SIGTERM, and SIGKILL if it is still there after `patience`. Then its number is free.
     pub(super) fn stop(&mut self, key: ProgramKey, patience: Duration) -> Result<()> {
-        let program = self.get(key)?;
+        // One that could not be started has no number.
+        let Some(program) = self.0.get_mut(&key) else { return Ok(()) };
+        program.ready_until = None;
         match program.state {
             State::Running(pid) | State::Stopping(pid, _) => {
                 program.state = State::Stopping(pid, Instant::now() + patience);
                 // It may have ended.
                 let _ = kill_process_group(pid, Signal::TERM);
             }
-            State::Waiting(_) => program.state = State::Ended,
-            State::Ended => {}
+            State::Waiting(_) | State::Ended => {
+                self.0.remove(&key);
+            }
         }
-        program.ready_until = None;
         Ok(())
     }
 
@@ -129,7 +131,7 @@ impl Programs {
 
     fn get(&mut self, key: ProgramKey) -> Result<&mut Program> {
         self.0.get_mut(&key).ok_or_else(|| {
-            let message = format!("there is no program of number {}", key.0);
+            let message = format!("the program of number {} is not running", key.0);
             Error::new(Kind::NotFound, &crate::keeper::codes::PART, message)
         })
     }
@@ -202,7 +204,7 @@ impl Programs {
     pub(super) fn ended(&mut self, pid: Pid, status: u8) -> Option<Event> {
         let is_it =
             |state| matches!(state, State::Running(own) | State::Stopping(own, _) if own == pid);
-        let (key, program) = self.0.iter_mut().find(|(_, program)| is_it(program.state))?;
+        let (&key, program) = self.0.iter_mut().find(|(_, program)| is_it(program.state))?;
         let is_wanted = match program.spec.restart {
             Restart::Never => false,
             Restart::OnFailure => status != 0,
@@ -211,18 +213,18 @@ impl Programs {
         if let State::Stopping(..) = program.state {
             // What it has started goes as well.
             let _ = kill_process_group(pid, Signal::KILL);
-            program.state = State::Ended;
+            self.0.remove(&key);
         } else if is_wanted {
             let now = Instant::now();
             if now.duration_since(program.started) > BACK_OFF_MAX {
                 program.back_off = BACK_OFF_MIN;
             }
             let again_in = Some(program.wait_again(now));
-            return Some(Event::Exited { program: *key, status, again_in });
+            return Some(Event::Exited { program: key, status, again_in });
         } else {
             program.state = State::Ended;
         }
-        Some(Event::Exited { program: *key, status, again_in: None })
+        Some(Event::Exited { program: key, status, again_in: None })
     }
 }
 

@@ -1,8 +1,8 @@
 //! Reports of the keeper as they are sent.
 
 use crate::keeper::order::{CommandOutput, ProgramKey, Ticket};
-use adit_service::control::{kind_of, number_of};
 use adit_service::error::{Error, Kind, Report};
+use adit_service::error::{kind_of, number_of};
 use serde::{Deserialize, Serialize};
 use std::time::Duration;
 

@@ -195,6 +195,7 @@ impl Keeper {
             Order::Adopt(name, key, spec) => nodes.adopt(name, key, spec),
             Order::Interface(key, spec) => nodes.change(key, spec),
             Order::RemoveInterface(key, name) => nodes.remove_interface(key, name),
+            Order::Keep(key, name) => nodes.keep(key, name),
             Order::Routes(key, routes) => nodes.set_routes(key, routes),
             Order::Up(key, name, up) => nodes.set_up(key, name, up),
             Order::Run(spec) => {

@@ -33,12 +33,16 @@ pub(super) fn spawn(
     command
         .args(what.words.iter().skip(1))
         .envs(what.environment.iter().map(|(key, value)| (key, value)))
-        .current_dir(what.directory.unwrap_or(Path::new("/")))
         .process_group(0)
         .stdin(Stdio::null())
         .stdout(stdout)
         .stderr(stderr);
-    let started = nodes.inside(what.node, || Child::exec(&mut command, || Ok(())))?;
+    let started = nodes.inside(what.node, || {
+        // A folder below /run or /etc may be the host's alone.
+        let directory = what.directory.filter(|directory| directory.is_dir());
+        command.current_dir(directory.unwrap_or(Path::new("/")));
+        Child::exec(&mut command, || Ok(()))
+    })?;
     let child = started.map_err(|error| failure(word, &error))?;
     let pid = i32::try_from(child.pid()).ok().and_then(Pid::from_raw);
     let pid = pid.ok_or_else(|| failure(word, &rustix::io::Errno::SRCH.into()))?;

@@ -3,7 +3,6 @@
 use crate::keeper::{InterfaceSpec, NodeKey, NodeSpec, Order, Private};
 use crate::live::complete;
 use crate::live::diff::{self, Diff, HostDiff};
-use crate::live::guest;
 use crate::live::prepared::Prepared;
 use crate::live::service::LabService;
 use crate::live::tasks::{Purpose, TaskId};
@@ -43,14 +42,22 @@ impl LabService {
         mut prepared: Prepared,
     ) -> Result<()> {
         let mut done = Vec::new();
+        self.guests = prepared.guests.clone();
         if let Some(old) = old {
             self.forget_routes(task, old, plan, diff);
         }
         for name in &diff.gone_links {
-            for order in self.wiring.remove(runner, name) {
+            self.captures.remove(runner, name);
+            let removed = self.wiring.remove(runner, name);
+            if diff.remade_links.contains(name) {
+                self.keep(task, &removed);
+                done.push(format!("link {name} made again"));
+            } else {
+                done.push(format!("link {name} removed"));
+            }
+            for order in removed {
                 self.order(task, order, Purpose::Plain);
             }
-            done.push(format!("link {name} removed"));
         }
         for name in &diff.gone_nodes {
             self.remove_node(runner, task, name);
@@ -69,7 +76,10 @@ impl LabService {
         }
         for &link in &diff.new_links {
             self.add_link(runner, task, plan, link, &mut prepared)?;
-            done.push(format!("link {} added", plan.lab.links[link].name));
+            let name = &plan.lab.links[link].name;
+            if !diff.remade_links.contains(name) {
+                done.push(format!("link {name} added"));
+            }
         }
         for &link in &diff.links {
             let link = &plan.lab.links[link];
@@ -109,10 +119,19 @@ impl LabService {
                 link.is_none_or(|link| gone.contains(&old.lab.links[link].name))
             };
             if before.routes.iter().any(|route| is_gone(route.interface)) {
-                let all = diff::routes(before).into_iter().zip(&before.routes);
+                let all = diff::routes(before).into_iter().zip(before.routes.iter());
                 let kept = all.filter(|(_, route)| !is_gone(route.interface));
                 let kept = kept.map(|(route, _)| route).collect();
                 self.order(task, Order::Routes(key, kept), Purpose::Plain);
+            }
+        }
+    }
+
+    /// What programs have added to interfaces that are made again is there again.
+    fn keep(&mut self, task: TaskId, removed: &[Order]) {
+        for order in removed {
+            if let Order::RemoveInterface(node, interface) = order {
+                self.order(task, Order::Keep(*node, *interface), Purpose::Plain);
             }
         }
     }
@@ -168,12 +187,15 @@ impl LabService {
                     name: name.to_string(),
                     forward: host.is_some_and(|host| host.forward),
                     sysctls: host.map_or_else(Vec::new, sysctls),
-                    private: private(station, host),
+                    // QEMU has the files of the host.
+                    private: (!node.is_guest()).then(|| private(station, host)),
                 };
                 self.order(task, Order::Node(Box::new(spec)), Purpose::Node(name.clone()));
-                let programs = host.map_or(&[][..], |host| &host.programs).iter().cloned();
-                for program in programs.chain(guest::program(plan, name)) {
-                    self.programs.add((key, name.clone()), program);
+                for program in host.map_or(&[][..], |host| &host.programs) {
+                    self.programs.add((key, name.clone()), program.clone());
+                }
+                if let Some((program, ready)) = self.guests.program(plan, name, key) {
+                    self.programs.add_guest((key, name.clone()), program, ready);
                 }
             }
             Kind::Nat(_) | Kind::Outside(_) => {

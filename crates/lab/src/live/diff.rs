@@ -11,6 +11,8 @@ use std::collections::{BTreeSet, HashMap};
 pub(super) struct Diff {
     /// Links that are taken away, also those that are made again.
     pub(super) gone_links: Vec<LinkName>,
+    /// Those of them that are made again with the same interfaces.
+    pub(super) remade_links: BTreeSet<LinkName>,
     /// Nodes that are taken away, also those that are made again.
     pub(super) gone_nodes: Vec<NodeName>,
     /// Nodes that are made.
@@ -147,6 +149,7 @@ impl Diff {
                 diff.gone_nodes.push(node.name.clone());
             }
         }
+        remake_guests(&old_index, &new_index, &mut diff.gone_nodes);
         let gone: BTreeSet<&NodeName> = diff.gone_nodes.iter().collect();
         for (at, node) in new.lab.nodes.iter().enumerate() {
             match old_index.node(&node.name).filter(|_| !gone.contains(&node.name)) {
@@ -162,16 +165,19 @@ impl Diff {
         }
         let mut remade = BTreeSet::new();
         for link in &old.lab.links {
-            let is_kept = new_index.link(&link.name).is_some_and(|(now, cable, at)| {
+            let is_same = new_index.link(&link.name).map(|(now, cable, at)| {
                 let (_, cable_before, at_before) =
                     old_index.link(&link.name).expect("it is one of the old plan");
                 let is_same_end = |end| {
                     old_index.identity(at_before, end) == new_index.identity(at, end)
                         && !gone.contains(&now.ends[end].node)
                 };
-                is_same_end(0) && is_same_end(1) && cable_before.medium == cable.medium
+                (is_same_end(0) && is_same_end(1), cable_before.medium == cable.medium)
             });
-            if !is_kept {
+            if is_same == Some((true, false)) {
+                diff.remade_links.insert(link.name.clone());
+            }
+            if is_same != Some((true, true)) {
                 remade.extend(link.ends.iter().map(|end| &end.node));
                 diff.gone_links.push(link.name.clone());
             }
@@ -208,6 +214,37 @@ fn may_stay(before: &Node, now: &Node) -> bool {
             fixed(before) == fixed(now)
         }
         (before, now) => before == now,
+    }
+}
+
+/// Adds guests that must start again: with other network cards, or a link that is made again.
+fn remake_guests(old: &Index<'_>, new: &Index<'_>, gone: &mut Vec<NodeName>) {
+    let links = |index: &Index<'_>, guest: &NodeName| {
+        let station = index.station(guest)?;
+        let link = |(link, end): (usize, usize)| {
+            let wanted = &index.plan.lab.links[link];
+            (
+                wanted.name.clone(),
+                index.identity(link, 1 - end).0.clone(),
+                index.identity(link, 1 - end).1,
+            )
+        };
+        let links: Vec<_> = station.interfaces.iter().map(|of| link(of.link)).collect();
+        Some((links, interfaces(station).collect::<Vec<_>>(), routes(station)))
+    };
+    let guests = old.plan.lab.nodes.iter().filter(|node| node.is_guest());
+    let mut kept: Vec<&NodeName> = guests.map(|node| &node.name).collect();
+    kept.retain(|name| !gone.contains(name));
+    loop {
+        // One that starts again takes those with it that are linked to it.
+        let must_go = kept.iter().position(|name| {
+            let (before, now) = (links(old, name), links(new, name));
+            before != now
+                || now
+                    .is_none_or(|(links, ..)| links.iter().any(|(_, peer, _)| gone.contains(peer)))
+        });
+        let Some(place) = must_go else { return };
+        gone.push(kept.remove(place).clone());
     }
 }
 

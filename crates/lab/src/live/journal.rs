@@ -9,6 +9,11 @@ use std::fmt;
 /// The most events that are kept: a program that ends once a second for a quarter of an hour.
 const KEPT_MAX: usize = 1024;
 
+/// The state of a lab as a part: it is ready but for the problems in the message. [`Event::Ready`] follows.
+///
+/// [`Event::Ready`]: adit_service::event::Event::Ready
+pub const DEGRADED: &str = "degraded";
+
 /// Reports events, and keeps the last of them.
 #[derive(Debug)]
 pub(super) struct Journal {
@@ -36,9 +41,10 @@ impl Journal {
             self.kept.pop_front();
         }
         let at_s = self.now.since(self.begin).as_secs_f64();
+        let text = event.to_string();
         // Numbers and strings.
         let event = serde_json::to_value(event).unwrap_or_default();
-        self.kept.push_back(Happened { number: self.count, at_s, event });
+        self.kept.push_back(Happened { number: self.count, at_s, text, event });
     }
 
     /// A part of the lab has changed: a node, a link, a program.

@@ -1,19 +1,22 @@
 //! A lab that runs: in real time, with namespaces of the kernel and programs in them.
 //!
 //! ```text
-//! service      the lab as a service: reports of the keeper, requests         model     what it reports, as JSON
+//! service      the lab as a service: reports of the keeper, requests         requests  what their bodies say
 //! diff         what differs between two plans      change    carries that out: a start is a change from nothing
 //! complete     what programs do: tunnels, routing daemons, the packet filter
-//! wiring       links: ports of the loop, switches, emulation, failures       kernel    counters of plain links
+//! wiring       links: ports of the loop, switches, emulation                 kernel    counters of plain links
+//! faults       which links and nodes were made to fail                       captures  of links, into pipes
 //! nodes        hosts and what else there is        programs  which run, in which order       log     their output
 //! outlet       the way out of a NAT                guest     virtual machines                prepared   opened beside the loop
-//! tasks        orders that belong together         journal   events                           door    the way into a node
+//! tasks        orders that belong together         journal   events
 //! ```
 
+mod captures;
 mod change;
 mod complete;
 mod diff;
-mod guest;
+mod faults;
+pub(crate) mod guest;
 mod journal;
 mod kernel;
 mod log;
@@ -21,20 +24,23 @@ mod nodes;
 mod outlet;
 mod prepared;
 mod programs;
+mod requests;
 mod service;
 mod taps;
 mod tasks;
 mod wiring;
 
-pub use service::LabFile;
+pub use journal::DEGRADED;
+pub use requests::LabFile;
 
+use crate::clean;
 use crate::engine::LabEngine;
 use crate::keeper::{Keeper, NetnsNames};
 use crate::limits::{Machine, Needs};
 use adit_packet::{Pool, PoolConfig};
 use adit_runtime::{Runner, Signals};
-use adit_service::control::PLACE;
 use adit_service::control::name::Name;
+use adit_service::control::name::PLACE;
 use adit_service::control::socket::ControlSocket;
 use adit_service::error::{Error, Kind, Result};
 use adit_service::event::Events;
@@ -42,6 +48,7 @@ use adit_service::supervisor::Supervisor;
 use adit_topology::plan::Plan;
 use adit_topology::routing;
 use diff::Diff;
+use guest::Sockets;
 use journal::Journal;
 use nodes::Nodes;
 use prepared::Prepared;
@@ -110,12 +117,12 @@ fn serve(
     complete::complete(&mut plan);
     let failed = |error: std::io::Error| Error::io("start", "the loop", &error);
     if !keeper.is_rootless() {
-        for name in NetnsNames::clean() {
-            events.detail(format!("'{name}' of 'ip netns' was of a lab that was killed: removed"));
-        }
+        clean();
     }
     routing::check(&plan, keeper.lacks_ids().is_none())?;
-    let prepared = Prepared::open(&plan, &Diff::between(None, &plan))?;
+    let guests = Sockets::beside(&socket.path().unwrap_or_default());
+    let guard = guests.guard();
+    let prepared = Prepared::open(&plan, &Diff::between(None, &plan), guests.clone())?;
     let mut runner =
         Runner::new(LabEngine::new(), Pool::new(PoolConfig::default())).map_err(failed)?;
     if let Some(signals) = signals {
@@ -125,6 +132,7 @@ fn serve(
     let mut service = LabService {
         name: socket.name().to_string(),
         socket: socket.path(),
+        guests,
         file,
         life,
         journal: Journal::new(events.clone(), runner.now()),
@@ -135,6 +143,8 @@ fn serve(
         nodes: Nodes::default(),
         wiring: Wiring::default(),
         taps: taps::Taps::new(),
+        captures: captures::Captures::default(),
+        faults: faults::Faults::default(),
         programs: Programs::default(),
         names: NetnsNames::default(),
         replies: Vec::new(),
@@ -150,6 +160,7 @@ fn serve(
     // The namespaces end first: a device that is closed alone takes 20 ms.
     drop(service);
     drop(runner);
+    drop(guard);
     socket.finish();
     result.and(failure.map_or(Ok(()), Err))
 }

@@ -1,11 +1,13 @@
 //! The nodes of a running lab.
 
 use crate::keeper::NodeKey;
+use crate::live::faults::Faults;
+use crate::live::guest::Sockets;
 use crate::live::kernel::KernelEnd;
 use crate::live::programs::Programs;
 use crate::live::wiring::Wiring;
 use adit_service::error::{Error, Kind as ErrorKind, Result};
-use adit_topology::model::{Kind, NodeName};
+use adit_topology::model::NodeName;
 use adit_topology::plan::Plan;
 use adit_topology::report;
 use std::collections::BTreeMap;
@@ -24,7 +26,6 @@ struct Node {
     key: Option<NodeKey>,
     /// Its network namespace.
     net: Option<PathBuf>,
-    failed: bool,
 }
 
 impl Nodes {
@@ -34,7 +35,7 @@ impl Nodes {
             self.next += 1;
             NodeKey(self.next)
         });
-        self.all.insert(name, Node { key, net: None, failed: false });
+        self.all.insert(name, Node { key, net: None });
         key
     }
 
@@ -63,34 +64,32 @@ impl Nodes {
         })
     }
 
-    /// The key of the host that a request names.
-    pub(super) fn host(&self, name: &str) -> Result<NodeKey> {
-        let key = self.key(&self.name(name)?);
-        key.ok_or_else(|| {
-            let message = format!("nothing can run in '{name}': it has no network namespace");
-            Error::new(ErrorKind::Conflict, &crate::keeper::PART, message).object(name)
-        })
+    /// The host that a request names, in which programs run.
+    pub(super) fn host(&self, plan: &Plan, name: &str) -> Result<NodeKey> {
+        let node = self.name(name)?;
+        let is_guest = plan.lab.node(name).is_some_and(adit_topology::model::Node::is_guest);
+        let (why, hint) = match self.key(&node) {
+            Some(key) if !is_guest => return Ok(key),
+            Some(_) => (
+                "it is a virtual machine",
+                format!(
+                    "Use its console: 'adit lab shell {name}'; or log in over the network, as by \
+                 'adit lab exec HOST -- ssh {name}'."
+                ),
+            ),
+            None => (
+                "it has no network namespace",
+                "Hosts and routers are listed by: 'adit lab show'.".to_owned(),
+            ),
+        };
+        let message = format!("nothing can run in '{name}': {why}");
+        Err(Error::new(ErrorKind::Conflict, &crate::keeper::PART, message).object(name).hint(hint))
     }
 
     pub(super) fn set_net(&mut self, name: &NodeName, net: PathBuf) {
         if let Some(node) = self.all.get_mut(name) {
             node.net = Some(net);
         }
-    }
-
-    pub(super) fn set_failed(&mut self, name: &NodeName, failed: bool) {
-        if let Some(node) = self.all.get_mut(name) {
-            node.failed = failed;
-        }
-    }
-
-    pub(super) fn heal_all(&mut self) {
-        self.all.values_mut().for_each(|node| node.failed = false);
-    }
-
-    /// The nodes that were made to fail.
-    pub(super) fn failed(&self) -> impl Iterator<Item = &NodeName> {
-        self.all.iter().filter(|(_, node)| node.failed).map(|(name, _)| name)
     }
 
     /// Where the kernel counts what passes through plain links.
@@ -103,20 +102,32 @@ impl Nodes {
         ends.collect()
     }
 
-    /// The networks of all hosts.
+    /// The networks of all hosts, then the addresses of guests.
     pub(super) fn networks(&self, plan: &Plan) -> Vec<report::Network> {
         let of = |station: &adit_topology::plan::Station| {
-            let name = &plan.lab.nodes[station.node].name;
-            let net = self.all.get(name)?.net.clone()?;
+            let node = &plan.lab.nodes[station.node];
+            let net = self.all.get(&node.name)?.net.clone().filter(|_| !node.is_guest());
             let addresses = station.interfaces.iter().flat_map(|of| &of.addresses);
             let addresses = addresses.chain(&station.loopback).map(|address| address.ip());
-            Some(report::Network { node: name.to_string(), net, addresses: addresses.collect() })
+            Some(report::Network {
+                node: node.name.to_string(),
+                net,
+                addresses: addresses.collect(),
+            })
         };
-        plan.stations.iter().filter_map(of).collect()
+        let mut all: Vec<report::Network> = plan.stations.iter().filter_map(of).collect();
+        all.sort_by_key(|network| network.net.is_none());
+        all
     }
 
     /// The reports of all nodes.
-    pub(super) fn report(&self, plan: &Plan, programs: &Programs) -> Vec<report::Node> {
+    pub(super) fn report(
+        &self,
+        plan: &Plan,
+        programs: &Programs,
+        faults: &Faults,
+        guests: &Sockets,
+    ) -> Vec<report::Node> {
         let stations: BTreeMap<usize, &adit_topology::plan::Station> =
             plan.stations.iter().map(|station| (station.node, station)).collect();
         let nodes = plan.lab.nodes.iter().enumerate();
@@ -131,24 +142,16 @@ impl Nodes {
             });
             report::Node {
                 name: node.name.to_string(),
-                kind: word_of(&node.kind).to_owned(),
-                failed: self.all.get(&node.name).is_some_and(|node| node.failed),
+                kind: node.kind.word().to_owned(),
+                failed: faults.has_node(&node.name),
                 interfaces: interfaces.collect(),
+                console: self
+                    .key(&node.name)
+                    .filter(|_| node.is_guest())
+                    .map(|key| guests.console(key)),
                 programs: programs.report(&node.name),
             }
         };
         nodes.map(report).collect()
-    }
-}
-
-/// What a node is, in a word.
-fn word_of(kind: &Kind) -> &'static str {
-    match kind {
-        Kind::Host(host) if host.forward => "router",
-        Kind::Host(_) => "host",
-        Kind::Switch(_) => "switch",
-        Kind::Nat(_) => "nat",
-        Kind::Guest(_) => "guest",
-        Kind::Outside(_) => "outside",
     }
 }

@@ -1,29 +1,36 @@
-//! What is opened beside the loop before a lab is made or changed, and what requests say.
+//! What is opened beside the loop before a lab is made or changed.
 
 use crate::live::diff::Diff;
-use crate::live::guest;
+use crate::live::guest::{self, Sockets};
 use crate::live::outlet::WantedOutlet;
 use adit_runtime::Opened;
-use adit_service::error::{Error, Result};
+use adit_service::error::{Error, Kind as ErrorKind, Report, Result};
 use adit_service::kinds;
-use adit_topology::model::Kind;
+use adit_topology::model::{Kind, NodeName};
 use adit_topology::plan::Plan;
-use serde_json::Value;
 use std::collections::BTreeMap;
 
 /// The ports at ends of new links that are not in a namespace of the lab.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(super) struct Prepared {
     /// By the place of the link, and which end.
     ports: BTreeMap<(usize, usize), Opened>,
+    /// Where those of guests are.
+    pub(super) guests: Sockets,
 }
 
 impl Prepared {
+    /// For a change that opens no port.
+    pub(super) const fn nothing(guests: Sockets) -> Self {
+        Self { ports: BTreeMap::new(), guests }
+    }
+
     /// Opens what the new links of a plan need. It takes its time: not on the loop's thread.
     ///
     /// # Errors
     /// A port cannot be opened.
-    pub(super) fn open(plan: &Plan, diff: &Diff) -> Result<Self> {
+    pub(super) fn open(plan: &Plan, diff: &Diff, guests: Sockets) -> Result<Self> {
+        diff.new_nodes.iter().try_for_each(|&node| guest::check(&plan.lab.nodes[node]))?;
         let mut ports = BTreeMap::new();
         for &link in &diff.new_links {
             for end in 0..2 {
@@ -37,17 +44,14 @@ impl Prepared {
                         })?;
                         Opened::Ports(vec![wanted.open()?])
                     }
-                    Kind::Outside(text) => {
-                        let spec = kinds::parse(text).map_err(Error::usage)?;
-                        spec.open()?
-                    }
-                    Kind::Guest(_) => guest::open(plan, (link, end))?,
+                    Kind::Outside(text) => outside(name, text)?,
+                    Kind::Guest(_) => guests.open(plan, (link, end))?,
                     Kind::Host(_) | Kind::Switch(_) => continue,
                 };
                 ports.insert((link, end), opened);
             }
         }
-        Ok(Self { ports })
+        Ok(Self { ports, guests })
     }
 
     /// The port at an end.
@@ -56,31 +60,21 @@ impl Prepared {
     }
 }
 
-/// What a request lets fail or heals.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub(super) struct WhatFails {
-    pub(super) links: Vec<String>,
-    pub(super) nodes: Vec<String>,
-    /// Nodes that are cut off from all others.
-    pub(super) partition: Vec<String>,
-}
-
-impl WhatFails {
-    /// Whether nothing is named: everything is healed.
-    pub(super) fn is_all(&self) -> bool {
-        *self == Self::default()
-    }
-}
-
-/// Reads `{"links": ["a-b"], "nodes": [], "partition": []}`.
-///
-/// # Errors
-/// It is not that.
-pub(super) fn what_fails(body: &Value) -> Result<WhatFails> {
-    let list = |key: &str| match body.get(key) {
-        None => Ok(Vec::new()),
-        Some(list) => serde_json::from_value(list.clone())
-            .map_err(|_| Error::usage(format!("`{key}` must be a list of names"))),
-    };
-    Ok(WhatFails { links: list("links")?, nodes: list("nodes")?, partition: list("partition")? })
+/// Opens a port outside the lab.
+fn outside(node: &NodeName, text: &str) -> Result<Opened> {
+    let spec = kinds::parse(text).map_err(Error::usage)?;
+    let opened = spec.open().map_err(Error::from);
+    opened.map_err(|error| {
+        if error.kind != ErrorKind::Permission {
+            return error;
+        }
+        let message = format!(
+            "permission denied to use '{text}' of the host as '{node}': {}",
+            error.report.message
+        );
+        Error { report: Box::new(Report { message, ..*error.report }), ..error }.hint(
+            "The lab of a user has no rights over the host's interfaces. Run it as root; or make a persistent TAP \
+             for it once, 'sudo adit dev add NAME --mode tap --user $USER --up', and write `port = \"tap:NAME\"`.",
+        )
+    })
 }

@@ -5,9 +5,11 @@
 
 use crate::keeper::{NodeKey, Order, Output, ProgramKey, ProgramSpec};
 use crate::live::log::Log;
-use adit_topology::model::{NodeName, Program as Wanted};
+use adit_packet::Instant;
+use adit_topology::model::{NodeName, Program as Wanted, Restart};
 use adit_topology::report::{self, LogPart, ProgramState};
 use std::collections::BTreeMap;
+use std::fs::File;
 use std::os::fd::OwnedFd;
 use std::time::Duration;
 
@@ -19,8 +21,19 @@ const GRACE: Duration = Duration::from_secs(2);
 pub(super) struct Programs {
     all: BTreeMap<ProgramKey, Program>,
     next: u32,
+    /// Guests that are not ready.
+    guests: BTreeMap<ProgramKey, Awaited>,
     /// Programs may start: the network is there.
     are_started: bool,
+}
+
+/// A guest that is not ready.
+#[derive(Debug)]
+struct Awaited {
+    /// What its console must print.
+    text: String,
+    /// When its time is over; `None`: QEMU does not run yet.
+    until: Option<Instant>,
 }
 
 #[derive(Debug)]
@@ -39,6 +52,15 @@ impl Program {
     /// Whether the next one of the node may start.
     const fn is_settled(&self) -> bool {
         !matches!(self.state, ProgramState::Waiting | ProgramState::Starting)
+    }
+
+    /// Whether it runs, or will without a change.
+    fn is_alive(&self) -> bool {
+        match self.state {
+            ProgramState::Waiting | ProgramState::Starting | ProgramState::Running => true,
+            ProgramState::Failed => self.pid.is_some() || self.wanted.restart != Restart::Never,
+            ProgramState::Done | ProgramState::Stopped => false,
+        }
     }
 
     fn shown(&self) -> String {
@@ -74,7 +96,7 @@ pub(super) struct News {
 
 impl Programs {
     /// Adds a program, which waits for its turn.
-    pub(super) fn add(&mut self, node: (NodeKey, NodeName), wanted: Wanted) {
+    pub(super) fn add(&mut self, node: (NodeKey, NodeName), wanted: Wanted) -> ProgramKey {
         let program = Program {
             node,
             wanted,
@@ -85,8 +107,16 @@ impl Programs {
             reason: None,
             log: Log::default(),
         };
-        self.all.insert(ProgramKey(self.next), program);
+        let key = ProgramKey(self.next);
+        self.all.insert(key, program);
         self.next += 1;
+        key
+    }
+
+    /// Adds a guest, which is ready once its links are connected and its console has printed `text`.
+    pub(super) fn add_guest(&mut self, node: (NodeKey, NodeName), wanted: Wanted, text: String) {
+        let key = self.add(node, wanted);
+        self.guests.insert(key, Awaited { text, until: None });
     }
 
     /// Takes programs of a node away, and returns what ends them and the pipes that are read no more; with `keep`, all
@@ -99,12 +129,43 @@ impl Programs {
         let (mut orders, mut logs) = (Vec::new(), Vec::new());
         for key in gone {
             let Some(program) = self.all.remove(&key) else { continue };
-            if program.state != ProgramState::Waiting {
+            self.guests.remove(&key);
+            if !matches!(program.state, ProgramState::Waiting | ProgramState::Stopped) {
                 orders.push(Order::Stop(key, GRACE));
             }
             logs.push(program.log);
         }
         (orders, logs)
+    }
+
+    /// Kills the programs of a node that fails; returns the orders. `unwatch` gets the pipes that are read no more.
+    pub(super) fn kill(&mut self, node: &NodeName, unwatch: impl Fn(&File)) -> Vec<Order> {
+        let is_it = |program: &Program| program.node.1 == *node && program.is_alive();
+        let alive = self.all.iter().filter(|(_, program)| is_it(program));
+        let alive: Vec<ProgramKey> = alive.map(|(key, _)| *key).collect();
+        let mut orders = Vec::new();
+        for key in alive {
+            let Some(mut program) = self.all.remove(&key) else { continue };
+            if program.state != ProgramState::Waiting {
+                orders.push(Order::Stop(key, Duration::ZERO));
+            }
+            program.log.pipe().into_iter().for_each(&unwatch);
+            program.log.detach();
+            (program.state, program.pid, program.reason) = (ProgramState::Stopped, None, None);
+            // What the keeper still reports of the old one is not about the next one.
+            self.all.insert(ProgramKey(self.next), program);
+            self.next += 1;
+        }
+        orders
+    }
+
+    /// The programs of nodes that were healed wait for their turn again.
+    pub(super) fn revive(&mut self, is_failed: impl Fn(&NodeName) -> bool) {
+        for program in self.all.values_mut() {
+            if program.state == ProgramState::Stopped && !is_failed(&program.node.1) {
+                program.state = ProgramState::Waiting;
+            }
+        }
     }
 
     /// The programs of a node.
@@ -154,19 +215,46 @@ impl Programs {
 
     /// A program could not be started.
     pub(super) fn not_started(&mut self, key: ProgramKey, why: &str) -> Option<News> {
+        self.guests.remove(&key);
         let program = self.all.get_mut(&key)?;
         program.fail(why.to_owned());
         let message = format!("{} cannot start: {why}", program.shown());
         Some(News { program: program.shown(), state: "failed", message })
     }
 
-    pub(super) fn ready(&mut self, key: ProgramKey) -> Option<News> {
+    pub(super) fn ready(&mut self, key: ProgramKey, now: Instant) -> Option<News> {
         let program = self.all.get_mut(&key)?;
+        if let Some(guest) = self.guests.get_mut(&key) {
+            guest.until = Some(now + program.wanted.ready_within);
+            return None;
+        }
         if matches!(program.state, ProgramState::Starting | ProgramState::Failed) {
             (program.state, program.reason) = (ProgramState::Running, None);
         }
         let message = format!("{} is ready", program.shown());
         Some(News { program: program.shown(), state: "ready", message })
+    }
+
+    /// Guests that have become ready, or have had their time.
+    pub(super) fn await_guests(
+        &mut self,
+        now: Instant,
+        is_connected: impl Fn(&NodeName) -> bool,
+    ) -> Vec<News> {
+        let mut news = Vec::new();
+        for key in self.guests.keys().copied().collect::<Vec<_>>() {
+            let (Some(program), Some(guest)) = (self.all.get(&key), self.guests.get(&key)) else {
+                continue;
+            };
+            let Some(until) = guest.until else { continue };
+            let has_printed = guest.text.is_empty() || program.log.since(0).0.contains(&guest.text);
+            let is_ready = has_printed && is_connected(&program.node.1);
+            if is_ready || now >= until {
+                self.guests.remove(&key);
+                news.extend(if is_ready { self.ready(key, now) } else { self.not_ready(key) });
+            }
+        }
+        news
     }
 
     pub(super) fn not_ready(&mut self, key: ProgramKey) -> Option<News> {
@@ -184,6 +272,7 @@ impl Programs {
         status: u8,
         again_in: Option<Duration>,
     ) -> Option<News> {
+        self.guests.remove(&key);
         let program = self.all.get_mut(&key)?;
         (program.pid, program.status) = (None, Some(status));
         let again = match again_in {
@@ -264,7 +353,6 @@ impl Programs {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use adit_topology::model::Restart;
 
     fn programs(list: &[(u32, &str)]) -> Programs {
         let mut programs = Programs::default();
@@ -294,13 +382,13 @@ mod tests {
         assert_eq!(due(&mut programs), [0, 2]);
         assert!(due(&mut programs).is_empty());
         programs.started(ProgramKey(0), 77, None);
-        assert!(programs.ready(ProgramKey(0)).is_some());
+        assert!(programs.ready(ProgramKey(0), Instant::ZERO).is_some());
         assert_eq!(due(&mut programs), [1]);
         // One that ends, well or not, makes room for the next.
         programs.exited(ProgramKey(1), 3, None);
         assert_eq!(due(&mut programs), [3]);
         assert!(!programs.are_settled());
-        programs.ready(ProgramKey(2));
+        programs.ready(ProgramKey(2), Instant::ZERO);
         programs.exited(ProgramKey(3), 0, None);
         assert!(programs.are_settled());
         let problems: Vec<String> = programs.problems().collect();
@@ -308,6 +396,34 @@ mod tests {
         let report = programs.report(&"h1".parse().unwrap());
         let states: Vec<&str> = report.iter().map(|program| program.state.as_str()).collect();
         assert_eq!(states, ["running", "failed", "done"]);
+    }
+
+    #[test]
+    fn programs_of_a_failed_node_are_killed_and_start_again_in_order() {
+        let mut programs = programs(&[(1, "once"), (1, "a"), (1, "b"), (2, "c")]);
+        programs.begin();
+        let h1: NodeName = "h1".parse().unwrap();
+        due(&mut programs);
+        programs.exited(ProgramKey(0), 0, None);
+        due(&mut programs);
+        programs.started(ProgramKey(1), 77, None);
+        programs.ready(ProgramKey(1), Instant::ZERO);
+        let orders = programs.kill(&h1, |_| {});
+        assert!(matches!(orders[..], [Order::Stop(ProgramKey(1), Duration::ZERO)]), "{orders:?}");
+        assert!(programs.kill(&h1, |_| {}).is_empty());
+        assert!(due(&mut programs).is_empty());
+        assert!(programs.exited(ProgramKey(1), 137, None).is_none(), "nothing that failed");
+        let states = |programs: &Programs| {
+            let report = programs.report(&h1);
+            report.iter().map(|program| program.state.as_str()).collect::<Vec<_>>()
+        };
+        assert_eq!(states(&programs), ["done", "stopped", "stopped"]);
+        programs.revive(|name| *name == h1);
+        assert!(due(&mut programs).is_empty(), "it fails still");
+        programs.revive(|_| false);
+        assert_eq!(due(&mut programs), [4]);
+        programs.ready(ProgramKey(4), Instant::ZERO);
+        assert_eq!(due(&mut programs), [5]);
     }
 
     #[test]

@@ -1,21 +1,24 @@
 //! A lab that runs, as a service: what the keeper reports, and what clients ask.
 
-use crate::engine::LabEngine;
-use crate::keeper::{
-    CommandSpec, Done as Ordered, Keeper, NetnsNames, NodeKey, Order, ProgramKey, Report, Ticket,
-};
+use crate::engine::{CableId, LabEngine};
+use crate::keeper::{Done as Ordered, Keeper, NetnsNames, Order, ProgramKey, Report, Ticket};
+use crate::live::captures::Captures;
 use crate::live::complete;
 use crate::live::diff::Diff;
-use crate::live::journal::Journal;
+use crate::live::faults::{Faults, Wanted};
+use crate::live::guest::Sockets;
+use crate::live::journal::{DEGRADED, Journal};
 use crate::live::kernel;
 use crate::live::nodes::Nodes;
-use crate::live::prepared::{self, Prepared};
+use crate::live::prepared::Prepared;
 use crate::live::programs::{News, Programs};
+use crate::live::requests::{LabFile, capture_file, command, lab_file};
 use crate::live::taps::{Tap, Taps};
 use crate::live::tasks::{Purpose, Task, TaskId, Tasks, Then};
-use crate::live::wiring::{Cause, Loop, Wiring};
+use crate::live::wiring::{Loop, Wiring};
+use adit_packet::Instant;
+use adit_runtime::port::mirror::MirrorPort;
 use adit_runtime::{Event as LoopEvent, Interest, Next, Token};
-use adit_service::config::source::Files;
 use adit_service::control::http::{self, Method, Request};
 use adit_service::control::notify::{Status, notify};
 use adit_service::control::server::Reply;
@@ -28,13 +31,12 @@ use adit_service::supervisor::{
     Answer, Done, FIRST_TOKEN, Job, Progress, Service, Trigger, read_request, value,
 };
 use adit_service::switch::model::Counters;
-use adit_topology::file::{self, Setting};
-use adit_topology::model::{LinkName, NodeName};
+use adit_topology::file;
+use adit_topology::model::{LinkName, Node};
 use adit_topology::plan::Plan;
 use adit_topology::report::{self, State};
 use adit_topology::routing;
-use serde_json::{Value, json};
-use std::collections::BTreeSet;
+use serde_json::Value;
 use std::os::fd::OwnedFd;
 use std::path::PathBuf;
 use std::time::Duration;
@@ -51,23 +53,12 @@ const OUTPUT: u32 = FIRST_TOKEN + 2;
 /// How often events are flushed.
 const TICK: Duration = Duration::from_secs(1);
 
-/// How long a command may take for which a request gives no time.
-const COMMAND_WITHIN: Duration = Duration::from_secs(30);
-
-/// The file of a lab, and the values of its parameters.
-#[derive(Clone, Debug)]
-pub struct LabFile {
-    /// Its path.
-    pub path: PathBuf,
-    /// Its parameters that are not as in the file.
-    pub settings: Vec<Setting>,
-}
-
 /// A running lab.
 #[derive(Debug)]
 pub(super) struct LabService {
     pub(super) name: String,
     pub(super) socket: Option<PathBuf>,
+    pub(super) guests: Sockets,
     pub(super) file: Option<LabFile>,
     /// Readable when the lab must end.
     pub(super) life: Option<OwnedFd>,
@@ -80,6 +71,8 @@ pub(super) struct LabService {
     pub(super) nodes: Nodes,
     pub(super) wiring: Wiring,
     pub(super) taps: Taps,
+    pub(super) captures: Captures,
+    pub(super) faults: Faults,
     pub(super) programs: Programs,
     /// The nodes for `ip netns`, where this is root.
     pub(super) names: NetnsNames,
@@ -92,14 +85,27 @@ pub(super) struct LabService {
 /// What was read or opened beside the loop.
 #[derive(Debug)]
 pub(super) enum Change {
-    /// Another plan, with the ports that it needs.
-    Plan(Box<Plan>, Box<Diff>, Prepared, Option<http::Ticket>),
+    /// Another plan.
+    Plan(Box<NewPlan>),
     /// What a link is to be like.
     Netem(LinkName, Box<Profiles>),
+    /// A pipe for the packets of a link.
+    Capture(LinkName, Box<MirrorPort>),
     /// The hosts have forgotten their neighbors.
     Forgotten,
     /// What the kernel has counted at ends of links, for a report.
     Kernel(Vec<(LinkName, usize, Counters)>),
+}
+
+/// Another plan, with the ports that it needs.
+#[derive(Debug)]
+pub(super) struct NewPlan {
+    plan: Plan,
+    diff: Diff,
+    prepared: Prepared,
+    client: Option<http::Ticket>,
+    /// It is about this link alone, which the kernel joined until now.
+    of_link: Option<LinkName>,
 }
 
 impl LabService {
@@ -155,7 +161,7 @@ impl LabService {
         let news = match report {
             Report::Done(ticket, done) => return self.done(runner, ticket, done),
             Report::Failed(ticket, error) => return self.failed(runner, ticket, error),
-            Report::Ready(program) => self.programs.ready(program),
+            Report::Ready(program) => self.programs.ready(program, runner.now()),
             Report::NotReady(program) => self.programs.not_ready(program),
             Report::Exited { program, status, again_in } => {
                 self.programs.exited(program, status, again_in)
@@ -209,7 +215,8 @@ impl LabService {
                 }
             }
             (Purpose::Node(node), Ordered::Node(path)) => {
-                if !self.keeper.is_rootless() {
+                let is_guest = self.plan.lab.node(node.as_str()).is_some_and(Node::is_guest);
+                if !self.keeper.is_rootless() && !is_guest {
                     let names = [&format!("{}-{node}", self.name), node.as_str()];
                     // Without a name it is entered by 'adit lab exec'.
                     let _ = self.names.add(&names, &path);
@@ -308,6 +315,14 @@ impl LabService {
             let parts = [(self.nodes.count(), "nodes"), (self.plan.lab.links.len(), "links")];
             let ports = parts.map(|(count, what)| format!("{count} {what}")).to_vec();
             let (name, socket) = (self.name.clone(), self.socket.clone());
+            let problems = self.problems();
+            if !problems.is_empty() {
+                let message = format!(
+                    "'{name}' is degraded: {}; see 'adit lab show' and 'adit lab logs'",
+                    problems.join("; ")
+                );
+                self.journal.part(&name, DEGRADED, message);
+            }
             self.journal.send(&Event::Ready { name, socket, ports });
             notify(Status::Ready);
         }
@@ -320,16 +335,22 @@ impl LabService {
             runner.unwatch(&pipe);
             log.detach();
         }
+        self.await_guests(runner.now());
+    }
+
+    /// Reports guests that have become ready, or have had their time.
+    fn await_guests(&mut self, now: Instant) {
+        let wiring = &self.wiring;
+        let news = self.programs.await_guests(now, |node| wiring.is_connected(node));
+        if !news.is_empty() {
+            news.into_iter().for_each(|one| self.tell(Some(one)));
+            self.start_programs();
+        }
     }
 
     fn problems(&self) -> Vec<String> {
         let links = self.wiring.names().filter_map(|name| self.wiring.problem(name));
-        let nodes = self.nodes.failed().map(|node| format!("node {node} was made to fail"));
-        let failed = self.wiring.names().filter(|name| {
-            self.wiring.causes(name).iter().any(|cause| !matches!(cause, Cause::Node(_)))
-        });
-        let failed = failed.map(|name| format!("link {name} was made to fail"));
-        self.programs.problems().chain(nodes).chain(failed).chain(links).collect()
+        self.programs.problems().chain(self.faults.problems()).chain(links).collect()
     }
 
     fn show(&self, runner: &Loop) -> report::Lab {
@@ -347,7 +368,7 @@ impl LabService {
                 (true, false) => State::Degraded,
             },
             problems,
-            nodes: self.nodes.report(&self.plan, &self.programs),
+            nodes: self.nodes.report(&self.plan, &self.programs, &self.faults, &self.guests),
             links: links.filter_map(|link| self.wiring.report(runner, &link.name)).collect(),
         }
     }
@@ -376,16 +397,20 @@ impl LabService {
                 value(&self.programs.logs(query("node"), query("program"), from)).into()
             }
             (Method::Get, ["lab", "nodes", node, "door"]) => {
-                let key = self.nodes.host(node)?;
+                let key = self.nodes.host(&self.plan, node)?;
                 self.ask(runner, request.from, Order::Door(key))?
             }
             (Method::Post, ["lab", "nodes", node, "exec"]) => {
-                let key = self.nodes.host(node)?;
+                let key = self.nodes.host(&self.plan, node)?;
                 let command = command(key, &request.body)?;
                 self.ask(runner, request.from, Order::Command(Box::new(command)))?
             }
             (Method::Patch, ["lab", "links", name]) => {
-                self.check_emulated(name)?;
+                self.link(name)?;
+                Answer::Later
+            }
+            (Method::Post, ["lab", "links", name, "capture"]) => {
+                self.cable(name)?;
                 Answer::Later
             }
             (Method::Post, ["lab", verb @ ("fail" | "heal")]) => {
@@ -410,19 +435,17 @@ impl LabService {
         known.ok_or_else(|| unknown("link", name))
     }
 
-    fn check_emulated(&self, name: &str) -> Result<LinkName> {
+    /// The link of a request, and its cable in this process.
+    fn cable(&self, name: &str) -> Result<(LinkName, CableId)> {
         let name = self.link(name)?;
-        if self.wiring.is_veth(&name) {
-            let message = format!(
-                "link '{name}' is a plain cable of the kernel: it has no delay, loss or rate to change"
-            );
-            let hint = format!(
-                "Give it a property in the file, such as `delay = \"0ms\"`, then run \
-                 'adit lab apply FILE': '{name}' is made again, and can be changed from then on."
-            );
-            return Err(Error::new(Kind::Conflict, &crate::keeper::PART, message).hint(hint));
+        match self.wiring.cable(&name) {
+            Some(cable) => Ok((name, cable)),
+            None => {
+                let message = format!("no packet of link '{name}' passes this process");
+                let hint = "Capture at the interface at its end.";
+                Err(Error::new(Kind::Conflict, &crate::keeper::PART, message).hint(hint))
+            }
         }
-        Ok(name)
     }
 
     fn fail_or_heal(
@@ -431,57 +454,11 @@ impl LabService {
         request: &Request,
         fails: bool,
     ) -> Result<Answer> {
-        let wanted = prepared::what_fails(&request.body)?;
-        let mut causes: Vec<(LinkName, Cause)> = Vec::new();
-        let mut done = Vec::new();
-        let verb = if fails { "fails" } else { "is healed" };
-        for name in &wanted.links {
-            causes.push((self.link(name)?, Cause::Link));
-            done.push((name.clone(), format!("link {name} {verb}")));
-        }
-        let of_nodes = |nodes: &BTreeSet<NodeName>, is_edge: bool| {
-            let links = self.plan.lab.links.iter().filter(|link| {
-                let inside = link.ends.iter().filter(|end| nodes.contains(&end.node)).count();
-                if is_edge { inside == 1 } else { inside > 0 }
-            });
-            links.map(|link| link.name.clone()).collect::<Vec<LinkName>>()
-        };
-        for name in &wanted.nodes {
-            let node = self.nodes.name(name)?;
-            let links = of_nodes(&[node.clone()].into(), false);
-            causes.extend(links.into_iter().map(|link| (link, Cause::Node(node.clone()))));
-            done.push((name.clone(), format!("node {name} {verb}")));
-        }
-        let parts: Result<BTreeSet<NodeName>> =
-            wanted.partition.iter().map(|name| self.nodes.name(name)).collect();
-        let parts = parts?;
-        if !parts.is_empty() {
-            let links = of_nodes(&parts, true);
-            causes.extend(links.into_iter().map(|link| (link, Cause::Partition)));
-            let (part, verb) = (wanted.partition.join(", "), if fails { "lose" } else { "reach" });
-            done.push((part.clone(), format!("{part} {verb} the others")));
-        }
-        if !fails && causes.is_empty() && wanted.is_all() {
-            let names: Vec<LinkName> = self.wiring.names().cloned().collect();
-            for name in names {
-                causes.extend(self.wiring.causes(&name).into_iter().map(|of| (name.clone(), of)));
-            }
-            if !causes.is_empty() {
-                done.push(("everything".to_owned(), "everything is healed".to_owned()));
-            }
-        }
-        for name in wanted.nodes.iter().filter_map(|name| name.parse().ok()) {
-            self.nodes.set_failed(&name, fails);
-        }
-        if wanted.is_all() && !fails {
-            self.nodes.heal_all();
-        }
+        let (link, node) = (|name: &str| self.link(name), |name: &str| self.nodes.name(name));
+        let wanted = Wanted::read(&request.body, link, node)?;
+        let done = if fails { self.faults.fail(&wanted) } else { self.faults.heal(&wanted)? };
         let task = self.tasks.begin(Some(request.from), Then::Changed);
-        for (link, cause) in causes {
-            for order in self.wiring.set_cause(runner, &link, cause, fails) {
-                self.order(task, order, Purpose::Plain);
-            }
-        }
+        self.impose(runner, task);
         let state = if fails { "failed" } else { "healed" };
         for (part, what) in &done {
             self.journal.part(part, state, what);
@@ -490,25 +467,39 @@ impl LabService {
             task.done = done.into_iter().map(|(_, what)| what).collect();
         }
         self.finish(runner, task);
+        self.start_programs();
         self.send(runner)?;
         Ok(Answer::Promised)
     }
-}
 
-/// The command of a request: `{"words": ["ip", "addr"], "within_s": 5}`.
-fn command(node: NodeKey, body: &Value) -> Result<CommandSpec> {
-    let words: Option<Vec<String>> =
-        body.get("words").and_then(|words| serde_json::from_value(words.clone()).ok());
-    let words = words.filter(|words| !words.is_empty());
-    let words = words.ok_or_else(|| Error::usage("`words` must be a list of strings"))?;
-    let within = match body.get("within_s") {
-        None => COMMAND_WITHIN,
-        Some(seconds) => {
-            let seconds = seconds.as_f64().and_then(|s| Duration::try_from_secs_f64(s).ok());
-            seconds.ok_or_else(|| Error::usage("`within_s` must be a number of seconds"))?
+    /// Reports what a link is like now.
+    fn report_netem(&mut self, name: &LinkName) -> Vec<String> {
+        let Some(profiles) = self.wiring.profiles(name) else { return Vec::new() };
+        let ways = [("a to b", &profiles.a_to_b), ("b to a", &profiles.b_to_a)];
+        let shown =
+            |(way, profile)| format!("link {name}, {way}: {}", keys_text(&to_json(profile)));
+        let done: Vec<String> = ways.into_iter().map(shown).collect();
+        for what in &done {
+            self.journal.part(name, "changed", what);
         }
-    };
-    Ok(CommandSpec { node, words, environment: Vec::new(), directory: None, within })
+        done
+    }
+
+    /// Makes links and programs as they must be with what fails.
+    pub(super) fn impose(&mut self, runner: &mut Loop, task: TaskId) {
+        let mut orders = Vec::new();
+        for link in &self.plan.lab.links {
+            let fails = self.faults.fails(link);
+            orders.extend(self.wiring.set_failed(runner, &link.name, fails));
+        }
+        for node in self.faults.nodes() {
+            orders.extend(self.programs.kill(node, |pipe| runner.unwatch(pipe)));
+        }
+        self.programs.revive(|node| self.faults.has_node(node));
+        for order in orders {
+            self.order(task, order, Purpose::Plain);
+        }
+    }
 }
 
 fn unknown(what: &str, name: &str) -> Error {
@@ -535,13 +526,34 @@ impl Service for LabService {
                 let path: Vec<&str> = segments.iter().map(String::as_str).collect();
                 match path.as_slice() {
                     ["lab", "links", name] => {
-                        let name = self.check_emulated(name)?;
+                        let name = self.link(name)?;
                         let base = self.wiring.profiles(&name).cloned().unwrap_or_default();
                         let (body, files) = (request.body.clone(), request.files);
+                        let client = Some(request.from);
+                        // The kernel joins its ends: it is made again, and joined by the loop.
+                        let is_plain = self.wiring.cable(&name).is_none();
+                        let plain = is_plain.then(|| (self.plan.clone(), self.guests.clone()));
                         return Ok(Box::new(move || {
                             let profiles =
                                 read_request(&body, files, |table| profile::of_table(table, base))?;
-                            Ok(Change::Netem(name, Box::new(profiles)))
+                            let Some((old, guests)) = plain else {
+                                return Ok(Change::Netem(name, Box::new(profiles)));
+                            };
+                            let checked = profiles.a_to_b.check().and(profiles.b_to_a.check());
+                            checked.map_err(Error::usage)?;
+                            let plan = old.emulated(&name, profiles);
+                            let diff = Diff::between(Some(&old), &plan);
+                            let (prepared, of_link) = (Prepared::nothing(guests), Some(name));
+                            let new = NewPlan { plan, diff, prepared, client, of_link };
+                            Ok(Change::Plan(Box::new(new)))
+                        }));
+                    }
+                    ["lab", "links", name, "capture"] => {
+                        let (name, _) = self.cable(name)?;
+                        let path = capture_file(request)?;
+                        return Ok(Box::new(move || {
+                            let port = MirrorPort::of_frames(&path, name.as_str())?;
+                            Ok(Change::Capture(name, Box::new(port)))
                         }));
                     }
                     ["lab", "apply"] => {
@@ -555,7 +567,7 @@ impl Service for LabService {
             }
         };
         let (old, seed) = (self.plan.clone(), self.plan.seed);
-        let has_users = self.keeper.lacks_ids().is_none();
+        let (has_users, guests) = (self.keeper.lacks_ids().is_none(), self.guests.next());
         Ok(Box::new(move || {
             let plan = file::read(&file.path, &file.settings)?.plan;
             // A seed that is not in the file stays what it was.
@@ -563,19 +575,27 @@ impl Service for LabService {
             routing::check(&plan, has_users)?;
             complete::complete(&mut plan);
             let diff = Diff::between(Some(&old), &plan);
-            let prepared = Prepared::open(&plan, &diff)?;
-            Ok(Change::Plan(Box::new(plan), Box::new(diff), prepared, client))
+            let prepared = Prepared::open(&plan, &diff, guests)?;
+            let new = NewPlan { plan, diff, prepared, client, of_link: None };
+            Ok(Change::Plan(Box::new(new)))
         }))
     }
 
     fn apply(&mut self, runner: &mut Loop, change: Change) -> Result<Progress<Change>> {
         match change {
-            Change::Plan(plan, diff, prepared, client) => {
-                let old = std::mem::replace(&mut self.plan, (*plan).clone());
+            Change::Plan(new) => {
+                let NewPlan { plan, diff, prepared, client, of_link } = *new;
+                let old = std::mem::replace(&mut self.plan, plan.clone());
                 let task = self.tasks.begin(client, Then::Changed);
                 let changed = self.change(runner, task, Some(&old), &plan, &diff, prepared);
                 if let Err(error) = changed {
                     self.tasks.fail(task, error);
+                }
+                self.faults.retain(&plan);
+                self.impose(runner, task);
+                if let Some(name) = of_link {
+                    let done = self.report_netem(&name);
+                    self.tasks.get_mut(task).into_iter().for_each(|task| task.done = done.clone());
                 }
                 self.finish(runner, task);
                 self.start_programs();
@@ -586,7 +606,7 @@ impl Service for LabService {
                     return Ok(Progress::Promised);
                 }
                 let networks = self.nodes.networks(&plan).into_iter();
-                let nets: Vec<PathBuf> = networks.map(|network| network.net).collect();
+                let nets: Vec<PathBuf> = networks.filter_map(|network| network.net).collect();
                 Ok(Progress::Next(Box::new(move || {
                     kernel::forget_neighbors(&nets);
                     Ok(Change::Forgotten)
@@ -594,16 +614,18 @@ impl Service for LabService {
             }
             Change::Forgotten => Ok(Progress::Promised),
             Change::Netem(name, profiles) => {
-                let ways = [("a to b", &profiles.a_to_b), ("b to a", &profiles.b_to_a)];
-                let shown = |(way, profile)| {
-                    format!("link {name}, {way}: {}", keys_text(&to_json(profile)))
-                };
-                let done: Vec<String> = ways.into_iter().map(shown).collect();
-                self.wiring.set_netem(runner, &name, *profiles)?;
-                for what in &done {
-                    self.journal.part(&name, "changed", what);
+                self.wiring.set_netem(runner, &name, (*profiles).clone())?;
+                // What the file says comes back with the next change to it.
+                let mut links = self.plan.lab.links.iter_mut();
+                if let Some(link) = links.find(|link| link.name == name) {
+                    link.netem = Some(*profiles);
                 }
-                Ok(Progress::Done(Done::new(done)))
+                Ok(Progress::Done(Done::new(self.report_netem(&name))))
+            }
+            Change::Capture(name, port) => {
+                let cable = self.cable(name.as_str())?;
+                self.captures.add(runner, cable, port)?;
+                Ok(Progress::Done(Done::new(vec![format!("link {name} is captured")])))
             }
             Change::Kernel(counts) => {
                 for (link, end, counters) in counts {
@@ -644,6 +666,7 @@ impl Service for LabService {
             LoopEvent::Ready(Token(number)) if number >= OUTPUT => {
                 self.read_output(runner, ProgramKey(number - OUTPUT));
             }
+            LoopEvent::PortGone { port, .. } if self.captures.port_gone(runner, port) => {}
             LoopEvent::PortGone { port, why, .. } => {
                 if let Some(link) = self.wiring.port_gone(port, &why.to_string()) {
                     self.journal.part(&link, "down", format!("link {link} has lost an end: {why}"));
@@ -653,6 +676,7 @@ impl Service for LabService {
                 match self.wiring.accepted(runner, listener, port) {
                     Some(Ok(link)) => {
                         self.journal.part(&link, "up", format!("link {link} is connected"));
+                        self.await_guests(runner.now());
                     }
                     Some(Err(error)) => self.journal.failed(&error),
                     None => {}
@@ -662,6 +686,7 @@ impl Service for LabService {
                 self.journal.failed(format!("a listener has ended: {error}"));
             }
             LoopEvent::Alarm => {
+                self.await_guests(runner.now());
                 self.journal.flush();
                 runner.set_alarm(Some(runner.now() + TICK));
             }
@@ -669,28 +694,4 @@ impl Service for LabService {
         }
         if self.failure.is_some() { Next::Stop } else { Next::Continue }
     }
-}
-
-/// The file that a request names, or that of the start: `{"file": "/x/lab.toml", "set": ["delay=80ms"]}`.
-fn lab_file(request: &Request, before: Option<&LabFile>) -> Result<LabFile> {
-    if request.files != Files::Allowed {
-        let message =
-            "permission denied to name a file: the lab would open it with the rights of its user";
-        return Err(Error::new(Kind::Permission, &crate::keeper::PART, message));
-    }
-    let path = match request.body.get("file") {
-        Some(Value::String(path)) => PathBuf::from(path),
-        Some(_) => return Err(Error::usage("`file` must be a path")),
-        None => {
-            let before =
-                before.ok_or_else(|| Error::usage("the lab was not started from a file"))?;
-            before.path.clone()
-        }
-    };
-    let set = request.body.get("set").cloned().unwrap_or_else(|| json!([]));
-    let set: Vec<String> =
-        serde_json::from_value(set).map_err(|_| Error::usage("`set` must be a list of strings"))?;
-    let settings: std::result::Result<Vec<Setting>, _> =
-        set.iter().map(|text| text.parse().map_err(Error::usage)).collect();
-    Ok(LabFile { path, settings: settings? })
 }

@@ -14,7 +14,7 @@ use adit_service::netem::report::{LinkReport, Links, Netem};
 use adit_service::switch::model::Counters;
 use adit_topology::model::{Link as Wanted, LinkName, NodeName};
 use adit_topology::report::{self, LinkState};
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::io;
 
 /// The loop of a lab.
@@ -28,17 +28,6 @@ pub(super) struct Wiring {
     /// Whose a port of the loop is.
     ports: BTreeMap<PortId, (LinkName, usize)>,
     listeners: Vec<(ListenerId, PortId)>,
-}
-
-/// Why a link fails.
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub(super) enum Cause {
-    /// It was asked for.
-    Link,
-    /// A node of it fails.
-    Node(NodeName),
-    /// Its ends are in different parts of the lab.
-    Partition,
 }
 
 /// Where a link that is made ends.
@@ -76,7 +65,7 @@ struct Link {
     cable: Option<CableId>,
     netem: Option<Profiles>,
     seed: u64,
-    causes: BTreeSet<Cause>,
+    fails: bool,
     /// What the kernel has counted at a veth pair, from each end.
     kernel: [Counters; 2],
 }
@@ -127,7 +116,7 @@ impl Wiring {
             cable: None,
             netem,
             seed,
-            causes: BTreeSet::new(),
+            fails: false,
             kernel: <[Counters; 2]>::default(),
         };
         let mut joints = Vec::with_capacity(2);
@@ -259,9 +248,9 @@ impl Wiring {
         self.links.get(name)?.netem.as_ref()
     }
 
-    /// Whether the kernel joins the ends of a link, so that it has no emulation.
-    pub(super) fn is_veth(&self, name: &LinkName) -> bool {
-        self.links.get(name).is_some_and(|link| link.cable.is_none())
+    /// The cable of a link; `None`: the kernel joins its ends, so that it has no emulation.
+    pub(super) fn cable(&self, name: &LinkName) -> Option<CableId> {
+        self.links.get(name)?.cable
     }
 
     /// Changes what a link is like, between two packets: both directions, or none.
@@ -338,29 +327,21 @@ impl Wiring {
         }
     }
 
-    /// Adds a cause for which a link fails, or takes it away; returns what interfaces do, if that changes.
-    pub(super) fn set_cause(
+    /// Lets a link fail or heals it; returns what interfaces do, if that changes.
+    pub(super) fn set_failed(
         &mut self,
         runner: &mut Loop,
         name: &LinkName,
-        cause: Cause,
         fails: bool,
     ) -> Vec<Order> {
-        let Some(link) = self.links.get_mut(name) else { return Vec::new() };
-        let before = !link.causes.is_empty();
-        if fails {
-            link.causes.insert(cause);
-        } else {
-            link.causes.remove(&cause);
-        }
-        let now = !link.causes.is_empty();
-        if before == now {
+        let Some(link) = self.links.get_mut(name).filter(|link| link.fails != fails) else {
             return Vec::new();
-        }
+        };
+        link.fails = fails;
         if let Some(cable) = link.cable {
-            runner.engine_mut().set_failed(cable, now);
+            runner.engine_mut().set_failed(cable, fails);
         }
-        if now {
+        if fails {
             for port in link.ports.into_iter().flatten() {
                 // What is on its way is lost with the cable, and counted.
                 if let Some(emulated) = runner.set_netem(port, PortNetem::default()) {
@@ -369,12 +350,7 @@ impl Wiring {
             }
         }
         let interfaces = link.interfaces.iter().flatten();
-        interfaces.map(|&(node, interface)| Order::Up(node, interface, !now)).collect()
-    }
-
-    /// The causes for which a link fails.
-    pub(super) fn causes(&self, name: &LinkName) -> Vec<Cause> {
-        self.links.get(name).map_or_else(Vec::new, |link| link.causes.iter().cloned().collect())
+        interfaces.map(|&(node, interface)| Order::Up(node, interface, !fails)).collect()
     }
 
     /// A connection to a listener becomes that end, unless the end has one; returns the link.
@@ -429,7 +405,7 @@ impl Wiring {
             (Some(_), [None, None]) => "patch",
             (Some(_), _) => "port",
         };
-        let state = if !link.causes.is_empty() {
+        let state = if link.fails {
             LinkState::Failed
         } else if link.missing.iter().any(Option::is_some) {
             LinkState::Down
@@ -447,6 +423,12 @@ impl Wiring {
             from_a,
             from_b,
         })
+    }
+
+    /// Whether all links have an end at a node.
+    pub(super) fn is_connected(&self, node: &NodeName) -> bool {
+        let ends = self.links.values().flat_map(|link| link.nodes.iter().zip(&link.missing));
+        ends.filter(|(of, _)| *of == node).all(|(_, missing)| missing.is_none())
     }
 
     /// Why an end of a link is not there.
@@ -533,7 +515,8 @@ impl Link {
     }
 }
 
-fn new_port(runner: &mut Loop) -> Result<PortId> {
+/// A free number for a port of the loop.
+pub(super) fn new_port(runner: &mut Loop) -> Result<PortId> {
     let number = runner.engine_mut().number();
     number.ok_or_else(|| Error::usage("the lab has too many links"))
 }

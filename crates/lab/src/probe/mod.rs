@@ -24,6 +24,7 @@ use std::collections::BTreeSet;
 use std::io;
 use std::net::{IpAddr, SocketAddr};
 use std::os::fd::OwnedFd;
+use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
 /// The most pings that wait for replies: with two neighbors each, half of what a kernel keeps.
@@ -70,17 +71,18 @@ struct Waiting {
     time: Option<Duration>,
 }
 
-/// Opens the namespaces of the nodes and enters the user namespace that owns them, for good: the process must have a
+/// Opens the namespaces of the hosts, which come before the guests, and enters the user namespace that owns them, for good: the process must have a
 /// single thread.
 ///
 /// # Errors
 /// The lab has ended; it is another user's.
 pub fn namespaces(networks: &[Network]) -> Result<Vec<Netns>> {
-    let open = |network: &Network| {
-        let failed = |error| Error::io("open", network.net.display(), &error);
-        Netns::open(&network.net).map_err(failed)
+    let open = |net: &PathBuf| {
+        let failed = |error| Error::io("open", net.display(), &error);
+        Netns::open(net).map_err(failed)
     };
-    let namespaces: Result<Vec<Netns>> = networks.iter().map(open).collect();
+    let nets = networks.iter().map_while(|network| network.net.as_ref());
+    let namespaces: Result<Vec<Netns>> = nets.map(open).collect();
     let namespaces = namespaces?;
     if let Some(first) = namespaces.first() {
         let entered = first.enter_as_owner();

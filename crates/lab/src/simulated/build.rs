@@ -1,8 +1,8 @@
 //! A plan as nodes and wires of the simulator.
 
-use adit_engine::PortId;
 use adit_engine::netem::Link as NetemLink;
 use adit_engine::switch::{Switch, SwitchConfig};
+use adit_engine::{Endpoint, PortId};
 use adit_nat::dns::{Forwarder, OwnNames};
 use adit_nat::guest::{GuestConfig, GuestV4, GuestV6};
 use adit_nat::{Config, Gateway, Nat};
@@ -13,7 +13,8 @@ use adit_sim::{
     Sim,
 };
 use adit_topology::model::{Host, Kind, NodeName};
-use adit_topology::plan::{Interface, Outlet, Plan, Route, Station};
+use adit_topology::plan::{Interface, Outlet, Plan, Route, Station, Tunnel, TunnelEnd};
+use adit_tunnel::{PeerConfig, Tunnel as Engine, TunnelConfig};
 use std::collections::BTreeMap;
 use std::net::IpAddr;
 
@@ -38,6 +39,10 @@ type Ends = BTreeMap<LinkEnd, End>;
 /// A link by its place, and which end of it.
 type LinkEnd = (usize, usize);
 
+/// The ports of a tunnel: its device, and the way of its datagrams.
+const DEVICE: PortId = PortId(0);
+const SOCKET: PortId = PortId(1);
+
 /// Bytes of TCP's buffers: as much as Linux takes for a connection by default (`tcp_wmem`, 4 MB).
 const TCP_BUFFER: usize = 4 << 20;
 
@@ -51,11 +56,14 @@ impl Net {
             match &node.kind {
                 Kind::Host(host) => {
                     if let Some(station) = plan.station(&node.name) {
-                        let (stack, router) = add_station(sim, name, station, host, &mut ends);
+                        let tunnels = tunnels(plan, place);
+                        let (stack, router) =
+                            add_station(sim, name, station, host, &tunnels, &mut ends);
                         net.routers.extend(router.map(|router| (place, router)));
                         net.hosts.insert(node.name.clone(), stack);
                         let own = station.interfaces.iter().flat_map(|of| &of.addresses);
-                        for address in own.chain(&station.loopback) {
+                        let of_tunnels = tunnels.iter().flat_map(|(own, _)| &own.addresses);
+                        for address in own.chain(&station.loopback).chain(of_tunnels) {
                             net.owners.insert(address.ip(), place);
                         }
                     }
@@ -113,31 +121,68 @@ fn add_station(
     name: &str,
     station: &Station,
     host: &Host,
+    tunnels: &[(&TunnelEnd, &TunnelEnd)],
     ends: &mut Ends,
 ) -> (HostId, Option<EngineId<Router>>) {
-    if let (false, [interface], true) =
-        (host.forward, &station.interfaces[..], station.loopback.is_empty())
-        && let Some(gateways) = gateways(&station.routes)
+    let is_plain = station.loopback.is_empty() && tunnels.is_empty();
+    if let (false, [interface], true) = (host.forward, &station.interfaces[..], is_plain)
+        && let Some(gateways) = gateways(station.routes.iter())
         && interface.addresses.len() <= HostConfig::ADDRESSES_MAX
     {
         let stack = sim.host(name, host_config(interface, gateways));
         ends.insert(interface.link, stack.into());
         return (stack, None);
     }
-    let router = Router::new(router_config(station, host.forward));
+    let router = Router::new(router_config(station, host.forward, tunnels));
     let local = router.local();
     let router = sim.engine(name, router);
     for (number, interface) in station.interfaces.iter().enumerate() {
         let number = u16::try_from(number).unwrap_or(u16::MAX);
         ends.insert(interface.link, router.port(number));
     }
-    let stack = sim.host(&format!("{name}-stack"), stack_config(station));
+    let stack = sim.host(&format!("{name}-stack"), stack_config(station, tunnels));
     sim.wire(stack, router.port(local.0));
+    let inside = station.interfaces.len()..;
+    for ((number, &(own, other)), socket) in inside.zip(tunnels).zip(local.0 + 1..) {
+        let tunnel = tunnel(sim, own, other);
+        let tunnel = sim.engine(&format!("{name}-{}", own.interface), tunnel);
+        let number = u16::try_from(number).unwrap_or(u16::MAX);
+        sim.wire_packets(tunnel.port(DEVICE.0), router.port(number));
+        sim.wire_packets(tunnel.port(SOCKET.0), router.port(socket));
+        sim.carry(tunnel, udp_port(own), SOCKET);
+    }
     (stack, Some(router))
 }
 
+/// The tunnels of a node, this end and the other one.
+fn tunnels(plan: &Plan, node: usize) -> Vec<(&TunnelEnd, &TunnelEnd)> {
+    let both = plan.tunnels.iter().flat_map(|Tunnel { ends: [a, b] }| [(a, b), (b, a)]);
+    both.filter(|(own, _)| own.node == node).collect()
+}
+
+fn udp_port(end: &TunnelEnd) -> u16 {
+    end.endpoint.map_or(0, |endpoint| endpoint.port())
+}
+
+/// An end of a tunnel, as `adit tunnel up` makes it of the plan.
+fn tunnel(sim: &mut Sim, own: &TunnelEnd, other: &TunnelEnd) -> Engine {
+    let mut random = Random::new(sim.random().next());
+    let config = TunnelConfig {
+        private_key: Some(own.private_key.clone()),
+        device: Some(DEVICE),
+        mtu: own.mtu,
+        ..TunnelConfig::default()
+    };
+    let mut tunnel = Engine::new(config, Box::new(move |bytes| random.fill(bytes)));
+    let mut peer = PeerConfig::new(other.private_key.public_key());
+    peer.endpoint = other.endpoint.map(Endpoint::Udp);
+    peer.allowed_ips = other.addresses.iter().map(|address| address.network()).collect();
+    tunnel.set_peer(sim.now(), peer);
+    tunnel
+}
+
 /// The gateways of a host with one interface, IPv4 and IPv6; `None` if its routes have several of a family.
-fn gateways(routes: &[Route]) -> Option<[Option<IpAddr>; 2]> {
+fn gateways(routes: impl Iterator<Item = Route>) -> Option<[Option<IpAddr>; 2]> {
     let mut gateways = [None, None];
     for route in routes {
         let gateway = &mut gateways[usize::from(route.to.ip().is_ipv6())];
@@ -164,15 +209,17 @@ fn host_config(interface: &Interface, [v4, v6]: [Option<IpAddr>; 2]) -> HostConf
 }
 
 /// The stack behind a router. It has as many of the router's addresses as it can, some of each family.
-fn stack_config(station: &Station) -> HostConfig {
+fn stack_config(station: &Station, tunnels: &[(&TunnelEnd, &TunnelEnd)]) -> HostConfig {
     let own = station.interfaces.iter().flat_map(|interface| &interface.addresses);
-    let all: Vec<_> = station.loopback.iter().chain(own).collect();
+    let of_tunnels = tunnels.iter().flat_map(|(own, _)| &own.addresses);
+    let all: Vec<_> = station.loopback.iter().chain(of_tunnels).chain(own).collect();
     let of_family = |is_v6: bool| all.iter().filter(move |of| of.ip().is_ipv6() == is_v6);
     let half = HostConfig::ADDRESSES_MAX / 2;
     let v6_count = of_family(true).count().min(half);
     let v4 = of_family(false).take(HostConfig::ADDRESSES_MAX - v6_count);
     let room = HostConfig::ADDRESSES_MAX - v4.clone().count();
-    let mtu = station.interfaces.iter().map(|interface| interface.mtu).min().unwrap_or(1500);
+    let mtus = station.interfaces.iter().map(|interface| interface.mtu);
+    let mtu = mtus.chain(tunnels.iter().map(|(own, _)| own.mtu)).min().unwrap_or(1500);
     HostConfig {
         addresses: v4.chain(of_family(true).take(room)).map(|of| (of.ip(), of.len())).collect(),
         layer: Layer::Packet,
@@ -183,27 +230,38 @@ fn stack_config(station: &Station) -> HostConfig {
 }
 
 /// Routes as a router has them.
-pub(super) fn routes(routes: &[Route]) -> Vec<RouterRoute> {
-    let route = |route: &Route| RouterRoute {
+pub(super) fn routes(routes: impl Iterator<Item = Route>) -> Vec<RouterRoute> {
+    let route = |route: Route| RouterRoute {
         to: route.to,
         via: route.via,
         interface: route.interface,
         metric: route.metric.unwrap_or(0),
     };
-    routes.iter().map(route).collect()
+    routes.map(route).collect()
 }
 
-fn router_config(station: &Station, forward: bool) -> RouterConfig {
+fn router_config(
+    station: &Station,
+    forward: bool,
+    tunnels: &[(&TunnelEnd, &TunnelEnd)],
+) -> RouterConfig {
     let interface = |interface: &Interface| RouterInterface {
-        mac: interface.mac,
+        mac: Some(interface.mac),
         mtu: interface.mtu,
         addresses: interface.addresses.clone(),
     };
+    let of_tunnel = |(own, _): &(&TunnelEnd, &TunnelEnd)| RouterInterface {
+        mac: None,
+        mtu: own.mtu,
+        addresses: own.addresses.clone(),
+    };
+    let of_tunnels = tunnels.iter().map(of_tunnel);
     RouterConfig {
-        interfaces: station.interfaces.iter().map(interface).collect(),
+        interfaces: station.interfaces.iter().map(interface).chain(of_tunnels).collect(),
         own: station.loopback.iter().map(|address| address.ip()).collect(),
-        routes: routes(&station.routes),
+        routes: routes(station.routes.iter()),
         forward,
+        sockets: tunnels.iter().map(|(own, _)| udp_port(own)).collect(),
     }
 }
 

@@ -1,7 +1,7 @@
 //! A model of routing daemons: they know the shortest paths some time after a link has failed or works again.
 
 use adit_topology::model::{Host, Kind, Lab, LinkName, Routing};
-use adit_topology::plan::{Plan, Route};
+use adit_topology::plan::{Plan, Routes};
 use std::time::Duration;
 
 /// How long the daemons take: as long as OSPF's between two routers that see their link fail.
@@ -21,7 +21,7 @@ pub(super) fn any(plan: &Plan) -> bool {
 }
 
 /// The routes of each node with a daemon, by its place, while these links have failed.
-pub(super) fn routes(plan: &Plan, failed: impl Fn(&LinkName) -> bool) -> Vec<(usize, Vec<Route>)> {
+pub(super) fn routes(plan: &Plan, failed: impl Fn(&LinkName) -> bool) -> Vec<(usize, Routes)> {
     let with_daemon: Vec<usize> = (0..plan.lab.nodes.len())
         .filter(|&node| plan.lab.nodes[node].as_host().is_some_and(has_daemon))
         .collect();

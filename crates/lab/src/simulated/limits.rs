@@ -39,8 +39,5 @@ pub fn lacks(plan: &Plan) -> Vec<String> {
             Kind::Switch(_) => {}
         }
     }
-    for tunnel in &plan.lab.tunnels {
-        lacks.push(format!("{}: the tunnel is not simulated", tunnel.name));
-    }
     lacks
 }

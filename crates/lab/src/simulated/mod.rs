@@ -6,7 +6,8 @@
 //!   host              a host of the simulator: smoltcp with our Reno
 //!   router, or a host with several interfaces
 //!                     a router of the simulator, and a host behind it for what is its own
-//!   switch, NAT       the engines that run live
+//!   switch, NAT, tunnel
+//!                     the engines that run live
 //!   routing daemon    a model: the shortest paths, a second after a link has failed or works again
 //!   link              a wire; with the profile and the seed of the plan if it is emulated
 //! ```
@@ -214,7 +215,7 @@ impl Virtual {
         };
         for (node, routes) in daemons::routes(&self.plan, is_failed) {
             if let Some(&router) = self.net.routers.get(&node) {
-                let routes = build::routes(&routes);
+                let routes = build::routes(routes.iter());
                 self.sim.call(router, |router, _, _| router.set_routes(routes));
             }
         }

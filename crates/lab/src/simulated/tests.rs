@@ -193,6 +193,51 @@ fn a_nat_answers_at_its_gateway() {
 }
 
 #[test]
+fn a_tunnel_carries_what_its_ends_send_over_the_links_between_them() {
+    let text = "[host.a]
+        [host.b]
+        [router.r]
+        [[link]]
+        ends = ['a', 'r']
+        [[link]]
+        ends = ['r', 'b']
+        delay = '10ms'
+        [[tunnel]]
+        name = 't'
+        ends = ['a', 'b']";
+    let (plan, _) = read(text);
+    let [a, b] = plan.tunnels[0].ends.each_ref().map(|end| end.addresses[0].ip());
+    let report = passes(&format!(
+        "{text}
+        [[step]]
+        expect = ['ping a {b} within 21ms by 1s', 'ping b {a} within 21ms', 'route a to {b} not via r']
+        [[step]]
+        fail = 'r-b'
+        expect = 'ping a {b} never'
+        [[step]]
+        heal = 'all'
+        expect = 'ping a {b} by 10s'"
+    ));
+    assert_eq!(report.entries().count(), 7);
+    let mut world = Virtual::new(&plan).unwrap();
+    let host = world.host(&"a".parse().unwrap()).unwrap();
+    let ping = world.sim_mut().ping(host, b);
+    world.wait_until(Duration::from_secs(1)).unwrap();
+    assert!(world.sim().rtt(ping).is_some());
+    let trace = world.sim().trace().to_string();
+    let at_links =
+        trace.lines().filter(|line| line.contains(" > b:0 ") || line.contains(" b:0 > "));
+    let (encrypted, plain): (Vec<_>, Vec<_>) = at_links
+        .filter(|line| !line.contains(" arp"))
+        .partition(|line| line.contains(" udp 51820"));
+    assert!(encrypted.len() >= 4 && plain.is_empty(), "a handshake and a ping: {trace}");
+    assert!(limits::lacks(&plan).is_empty());
+    // Each seed has keys of its own.
+    let key = |plan: &Plan| plan.tunnels[0].ends[0].private_key.to_base64().to_string();
+    assert_ne!(key(&plan), key(&plan.reseeded(9)));
+}
+
+#[test]
 fn what_is_not_simulated_is_said_and_skipped() {
     let text = r#"
         [host.a]

@@ -64,7 +64,8 @@ pub(crate) fn private() -> Private {
 
 pub(crate) fn node(key: u32) -> Order {
     let name = format!("h{key}");
-    let spec = NodeSpec { key: NodeKey(key), name, private: private(), ..NodeSpec::default() };
+    let spec =
+        NodeSpec { key: NodeKey(key), name, private: Some(private()), ..NodeSpec::default() };
     Order::Node(Box::new(spec))
 }
 

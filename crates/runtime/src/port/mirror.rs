@@ -12,6 +12,9 @@ use std::io;
 use std::path::Path;
 use std::thread::JoinHandle;
 
+/// The longest packet that is recorded whole: any.
+pub(crate) const SNAP_LEN: u32 = 262_144;
+
 /// A file that is being written.
 pub struct MirrorPort {
     name: String,
@@ -36,6 +39,15 @@ impl MirrorPort {
             filter,
         };
         Self::begin(path, interface)
+    }
+
+    /// As [`Self::open`], for whole frames of an interface of this name.
+    ///
+    /// # Errors
+    /// As [`Self::open`].
+    pub fn of_frames(path: &Path, name: &str) -> Result<Self> {
+        let (name, link_type) = (name.to_owned(), LinkType::Ethernet);
+        Self::begin(path, Interface { name, link_type, snap_len: SNAP_LEN, filter: None })
     }
 
     /// Begins a file of packets of another link type.

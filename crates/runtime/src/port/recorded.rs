@@ -2,7 +2,7 @@
 
 use crate::error::Result;
 use crate::format::pcapng::{Direction, Interface, LinkType};
-use crate::port::mirror::MirrorPort;
+use crate::port::mirror::{MirrorPort, SNAP_LEN};
 use crate::port::{Cx, Gone, Port, PortLink, Recv, Wait};
 use crate::record::now::Now;
 use crate::wake::namespaces::NamespaceName;
@@ -11,9 +11,6 @@ use std::fmt;
 use std::os::fd::BorrowedFd;
 use std::path::Path;
 use std::thread::JoinHandle;
-
-/// The longest packet that is recorded whole: any.
-const SNAP_LEN: u32 = 262_144;
 
 /// A pcapng file for the packets of a port.
 pub struct Recording(MirrorPort);

@@ -21,8 +21,9 @@
 //! The options of a port on the command line (`tap:a,vlan=10`) and the JSON of a request are read by the
 //! same functions: see [`read`].
 
+pub use adit_host::problem;
+
 pub mod entry;
-pub mod problem;
 pub mod problems;
 pub mod read;
 pub mod source;

@@ -17,7 +17,6 @@
 
 pub mod client;
 pub mod http;
-pub mod name;
 pub mod notify;
 pub mod server;
 pub mod socket;
@@ -25,16 +24,10 @@ pub mod socket;
 #[cfg(test)]
 mod tests;
 
-use crate::error::{Entry, Error, Kind};
+pub use adit_host::name;
 
-/// Another program has the name.
-const TAKEN: Entry = Entry {
-    code: "ADIT-E0822",
-    title: "a program of that name is already running",
-    explanation: "Each switch, link and tunnel has a name, by which its control socket is found. A second \
-                  one of the same name would take the devices of the first.",
-    remedy: "Stop the running one ('adit list' shows its kind), or choose another --name.",
-};
+use crate::error::Entry;
+use adit_host::name::{PLACE, TAKEN};
 
 /// Nobody listens.
 const NOT_RUNNING: Entry = Entry {
@@ -54,47 +47,5 @@ pub const CONTROL: Entry = Entry {
     remedy: "",
 };
 
-/// The folder is no safe place.
-pub const PLACE: Entry = Entry {
-    code: "ADIT-E0825",
-    title: "the folder for control sockets cannot be used",
-    explanation: "Control sockets are in $XDG_RUNTIME_DIR/adit, and without that variable in \
-                  /run/user/UID/adit, or in /run/adit if that user has no such folder. \
-                  The folder must belong to this user or to root, and others must not be able to write \
-                  to it.",
-    remedy: "Set XDG_RUNTIME_DIR to a folder of your own, or run the program as root.",
-};
-
 /// The codes of control sockets.
 pub const CATALOG: [Entry; 4] = [TAKEN, NOT_RUNNING, CONTROL, PLACE];
-
-/// The kinds of failure by their numbers in the protocol, which are the exit statuses of the client.
-const NUMBERS: [(Kind, u8); 7] = [
-    (Kind::Usage, 2),
-    (Kind::Permission, 3),
-    (Kind::NotFound, 4),
-    (Kind::Conflict, 5),
-    (Kind::Timeout, 6),
-    (Kind::Refused, 7),
-    // Partly done: the error lists what was.
-    (Kind::Refused, PARTLY),
-];
-
-/// The number of any failure after something was done.
-const PARTLY: u8 = 8;
-
-/// The number of a failure in the protocol.
-#[must_use]
-pub fn number_of(error: &Error) -> u8 {
-    if !error.report.done.is_empty() {
-        return PARTLY;
-    }
-    let number = NUMBERS.iter().find(|(kind, _)| *kind == error.kind).map(|(_, number)| *number);
-    number.unwrap_or(7)
-}
-
-/// The kind of failure with this number.
-#[must_use]
-pub fn kind_of(number: u64) -> Option<Kind> {
-    NUMBERS.iter().find(|(_, known)| u64::from(*known) == number).map(|(kind, _)| *kind)
-}

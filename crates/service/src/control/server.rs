@@ -5,7 +5,7 @@ use crate::control::http;
 use crate::control::http::Method;
 use crate::control::http::{Parsed, Request, Ticket};
 use crate::control::name::Claim;
-use crate::control::number_of;
+use crate::error::number_of;
 use crate::error::{Error, Kind, Result};
 use rustix::event::epoll::{self, EventData, EventFlags};
 use rustix::fs::{Mode, Timespec};

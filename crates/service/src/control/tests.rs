@@ -98,6 +98,13 @@ fn answer(request: &Request) -> Reply {
 }
 
 #[test]
+fn the_calls_of_the_server_are_known_to_the_sandbox() {
+    let unknown =
+        crate::control::server::SYSCALLS.iter().find(|name| !crate::sandbox::is_known(name));
+    assert_eq!(unknown, None);
+}
+
+#[test]
 fn asked_and_answered() {
     let rig = Rig::new("asked");
     let client = rig.client();

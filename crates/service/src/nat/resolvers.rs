@@ -222,6 +222,11 @@ mod tests {
     use super::*;
 
     #[test]
+    fn the_calls_of_the_follower_are_known_to_the_sandbox() {
+        assert_eq!(SYSCALLS.iter().find(|name| !sandbox::is_known(name)), None);
+    }
+
+    #[test]
     fn the_servers_are_replaced_and_the_rest_stays() {
         let text = "# nameserver 9.9.9.9\nsearch lan example.org\nnameserver 127.0.0.53\n\
                     nameserver fe80::1%7\nnameserver fe80::1%nowhere0\nnameserver 192.0.2.1\noptions edns0\n";

@@ -15,6 +15,7 @@
 //! or asks for another job: to open the ports that the configuration names, say.
 
 mod background;
+pub mod guest;
 mod hangup;
 mod limits;
 mod request;

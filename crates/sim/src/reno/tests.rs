@@ -12,7 +12,7 @@ fn data(number: u32) -> Seen {
         flags: TcpFlags::ACK,
         len: 1000,
         transport: 0,
-        blocks: [None; 3],
+        ..Seen::default()
     }
 }
 
@@ -60,7 +60,7 @@ fn the_window_doubles_and_then_grows_by_a_segment_a_round_trip() {
     assert_eq!(flow.fill(), 10);
     flow.acks(1..=10);
     assert_eq!(flow.fill(), 20);
-    flow.reno.ssthresh = 20 * MSS;
+    flow.reno.ssthresh = 20;
     flow.acks(11..=30);
     assert_eq!(flow.fill(), 21, "congestion avoidance");
     flow.acks(31..=51);
@@ -74,13 +74,13 @@ fn a_window_that_is_not_filled_does_not_grow() {
         flow.reno.sent(flow.now, &data(number), &[0; 1020]);
         flow.acks(number + 1..=number + 1);
     }
-    assert_eq!(flow.reno.cwnd, 10 * MSS);
+    assert_eq!(flow.reno.cwnd, 10);
 }
 
 #[test]
 fn many_losses_in_a_window_halve_it_once_and_are_repeated_in_a_round_trip() {
     let mut flow = Flow::new();
-    flow.reno.cwnd = 40 * MSS;
+    flow.reno.cwnd = 40;
     assert_eq!(flow.fill(), 40);
     flow.now += RTT;
     // Every second one of the first 20 is lost: 0, 2, ... 18. The rest arrives.
@@ -94,13 +94,13 @@ fn many_losses_in_a_window_halve_it_once_and_are_repeated_in_a_round_trip() {
         repeated += flow.reno.poll(flow.now).len();
         sent_new += flow.fill();
     }
-    assert_eq!(flow.reno.ssthresh, 20 * MSS);
+    assert_eq!(flow.reno.ssthresh, 20);
     assert_eq!(repeated, 10);
     let sent = repeated + usize::try_from(sent_new).unwrap();
     assert!((18..=20).contains(&sent), "{sent}: what flies is the half");
     flow.now += RTT;
     flow.reno.arrived(flow.now, &ack(flow.next, &[]));
-    assert_eq!((flow.reno.cwnd, flow.reno.recovery.is_none()), (20 * MSS, true));
+    assert_eq!((flow.reno.cwnd, flow.reno.recovery.is_none()), (20, true));
 }
 
 #[test]
@@ -109,12 +109,12 @@ fn a_loss_at_the_end_is_found_by_a_probe_and_else_by_a_timeout() {
     assert_eq!(flow.fill(), 10);
     flow.acks(1..=5);
     let due = flow.reno.due();
-    assert_eq!(due, flow.now + 2 * RTT, "two round trips");
+    assert_eq!(due, flow.now + 2 * RTT + Reno::PROBE_MIN, "two round trips");
     assert_eq!(flow.reno.poll(due).len(), 1);
     // The probe's answer shows that 5 to 8 are lost.
     flow.reno.arrived(due + RTT, &ack(5, &[(9, 10)]));
     assert_eq!(flow.reno.poll(due + RTT).len(), 1, "as much as arrived");
-    assert_eq!(flow.reno.ssthresh, 7 * MSS + 500);
+    assert_eq!(flow.reno.ssthresh, 7);
 
     let mut flow = Flow::new();
     flow.fill();
@@ -123,7 +123,7 @@ fn a_loss_at_the_end_is_found_by_a_probe_and_else_by_a_timeout() {
     let timeout = flow.reno.due();
     assert!(timeout >= flow.now + 2 * RTT + Rtt::MIN);
     assert_eq!(flow.reno.poll(timeout).len(), 1, "one segment");
-    assert_eq!(flow.reno.cwnd, MSS);
+    assert_eq!(flow.reno.cwnd, 1);
     assert!(flow.reno.due() >= timeout + 2 * Rtt::MIN, "the next one is later");
     flow.reno.arrived(timeout + RTT, &ack(6, &[]));
     assert_eq!(flow.reno.poll(timeout + RTT).len(), 2, "slow start");

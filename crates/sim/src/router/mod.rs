@@ -8,8 +8,8 @@
 //!   local stack ──┘    └── yes ── local stack           └── interface 2
 //! ```
 //!
-//! Interface `n` is port `n`, which carries frames. The next port leads to a stack of the router's own: a host without
-//! Ethernet that has the same addresses. So a host with several interfaces is a router that does not forward.
+//! Interface `n` is port `n`, which carries frames, or packets without Ethernet. The next port leads to a stack of the
+//! router's own: a host without Ethernet that has the same addresses. The ports after it have the packets of one UDP port each. So a host with several interfaces is a router that does not forward.
 //!
 //! Packets wait for the address of a neighbour, at most [`neighbours::WAITING_MAX`] of them. What cannot be forwarded is
 //! answered by an ICMP error, as the kernel does it. The router itself answers echo requests to its addresses, so its
@@ -25,10 +25,11 @@ use core::net::{IpAddr, Ipv6Addr};
 use adit_engine::{DropReason, Endpoint, Engine, Handled, Outbox, PortId, Reason};
 use adit_packet::{
     Arp, ArpOperation, Ethernet, EthernetHeader, Instant, IpPrefix, Ipv4, Ipv4Mut, Ipv6,
-    Ipv6Header, Ipv6Mut, MacAddr, Neighbour, NeighbourKind, PacketBuf, VnetHeader, ether_type,
-    icmp, ip_protocol,
+    Ipv6Header, Ipv6Mut, Layer, MacAddr, Neighbour, NeighbourKind, PacketBuf, VnetHeader,
+    ether_type, icmp, ip_protocol,
 };
 
+use crate::udp;
 use error::IcmpError;
 use neighbours::{Found, Key, Neighbours};
 
@@ -43,13 +44,15 @@ pub struct RouterConfig {
     pub routes: Vec<RouterRoute>,
     /// Whether it forwards what is not for itself.
     pub forward: bool,
+    /// UDP ports whose packets are not for its stack. Each has a port of the router, after that of the stack.
+    pub sockets: Vec<u16>,
 }
 
 /// An interface of a [`Router`].
 #[derive(Clone, Debug)]
 pub struct RouterInterface {
-    /// Its MAC address.
-    pub mac: MacAddr,
+    /// Its MAC address; `None`: it has no Ethernet, as a tunnel, and its port carries packets.
+    pub mac: Option<MacAddr>,
     /// Its IP MTU.
     pub mtu: u16,
     /// Its addresses with the lengths of their networks.
@@ -77,6 +80,7 @@ pub struct Router {
     own: Vec<IpAddr>,
     routes: Vec<RouterRoute>,
     forward: bool,
+    sockets: Vec<u16>,
     neighbours: Neighbours,
 }
 
@@ -102,12 +106,13 @@ impl Router {
     /// A router that knows no neighbour yet.
     #[must_use]
     pub fn new(config: RouterConfig) -> Self {
-        let RouterConfig { interfaces, own, routes, forward } = config;
+        let RouterConfig { interfaces, own, routes, forward, sockets } = config;
         let mut router = Self {
             interfaces,
             own,
             routes: Vec::new(),
             forward,
+            sockets,
             neighbours: Neighbours::default(),
         };
         router.set_routes(routes);
@@ -137,6 +142,10 @@ impl Router {
         PortId(u16::try_from(self.interfaces.len()).unwrap_or(u16::MAX))
     }
 
+    fn mac(&self, at: usize) -> Option<MacAddr> {
+        self.interfaces.get(at)?.mac
+    }
+
     fn is_ours(&self, ip: IpAddr) -> bool {
         let mut addresses = self.interfaces.iter().flat_map(|interface| &interface.addresses);
         addresses.any(|address| address.ip() == ip) || self.own.contains(&ip)
@@ -163,6 +172,16 @@ impl Router {
         same.or_else(first).map(|address| address.ip())
     }
 
+    /// Takes a packet from a link without Ethernet.
+    fn handle_packet(&mut self, now: Instant, packet: PacketBuf, out: &mut Outbox) {
+        match parse(packet.bytes()) {
+            None => out.discard(packet, DropReason::MALFORMED),
+            Some(seen) if self.is_ours(seen.destination) => self.deliver(now, &seen, packet, out),
+            Some(seen) if self.forward => self.forward(now, &seen, packet, out),
+            Some(_) => out.discard(packet, NOT_OURS),
+        }
+    }
+
     /// Takes a frame from a link.
     fn handle_frame(&mut self, now: Instant, at: usize, mut packet: PacketBuf, out: &mut Outbox) {
         let Ok(frame) = Ethernet::parse(packet.bytes()) else {
@@ -170,7 +189,7 @@ impl Router {
         };
         let (to, from, kind, header) =
             (frame.destination(), frame.source(), frame.ether_type(), frame.header_len());
-        let is_for_us = self.interfaces.get(at).is_some_and(|interface| interface.mac == to);
+        let is_for_us = self.interfaces.get(at).is_some_and(|interface| interface.mac == Some(to));
         if !is_for_us && !to.is_multicast() {
             return out.discard(packet, NOT_OURS);
         }
@@ -205,11 +224,17 @@ impl Router {
         }
     }
 
-    /// Takes a packet from the stack.
-    fn handle_local(&mut self, now: Instant, packet: PacketBuf, out: &mut Outbox) {
-        let Some(seen) = parse(packet.bytes()) else {
+    /// Takes a packet from the stack or a socket.
+    fn handle_local(&mut self, now: Instant, mut packet: PacketBuf, out: &mut Outbox) {
+        let Some(mut seen) = parse(packet.bytes()) else {
             return out.discard(packet, DropReason::MALFORMED);
         };
+        if let (true, Some(source)) =
+            (seen.source.is_unspecified(), self.source_for(seen.destination))
+        {
+            udp::set_source(packet.bytes_mut(), source);
+            seen.source = source;
+        }
         if self.is_ours(seen.destination) {
             return self.deliver(now, &seen, packet, out);
         }
@@ -219,7 +244,10 @@ impl Router {
     /// Answers an echo request, and leaves the rest to the stack.
     fn deliver(&mut self, now: Instant, seen: &Seen, mut packet: PacketBuf, out: &mut Outbox) {
         if self.is_ours(seen.source) || !echo::answer(&mut packet) {
-            return out.send(Endpoint::Port(self.local()), packet);
+            let to = udp_port(packet.bytes());
+            let socket = self.sockets.iter().position(|port| Some(*port) == to);
+            let socket = socket.map_or(0, |place| u16::try_from(place + 1).unwrap_or(0));
+            return out.send(Endpoint::Port(PortId(self.local().0 + socket)), packet);
         }
         let seen = Seen { source: seen.destination, destination: seen.source, ..*seen };
         self.output(now, &seen, packet, out);
@@ -257,6 +285,9 @@ impl Router {
                 out,
             );
         }
+        if self.interfaces.get(at).is_some_and(|interface| interface.mac.is_none()) {
+            return out.send(port(at), packet);
+        }
         match self.neighbours.find((at, next), now, packet) {
             Found::Known(mac, packet) => self.transmit(at, mac, packet, out),
             Found::Ask => self.ask((at, next), out),
@@ -288,12 +319,12 @@ impl Router {
     }
 
     fn transmit(&self, at: usize, to: MacAddr, mut packet: PacketBuf, out: &mut Outbox) {
-        let Some(interface) = self.interfaces.get(at) else {
+        let Some(source) = self.mac(at) else {
             return out.discard(packet, DropReason::NO_DESTINATION);
         };
         let is_v4 = packet.bytes().first().is_some_and(|first| first >> 4 == 4);
         let ether_type = if is_v4 { ether_type::IPV4 } else { ether_type::IPV6 };
-        let header = EthernetHeader { destination: to, source: interface.mac, ether_type };
+        let header = EthernetHeader { destination: to, source, ether_type };
         if !wrap(&mut packet, header) {
             return out.discard(packet, DropReason::NO_BUFFER);
         }
@@ -302,15 +333,14 @@ impl Router {
 
     /// Asks who has the address of a neighbour.
     fn ask(&self, (at, ip): Key, out: &mut Outbox) {
-        let (Some(interface), Some(source)) = (self.interfaces.get(at), self.address_on(at, ip))
-        else {
+        let (Some(mac), Some(source)) = (self.mac(at), self.address_on(at, ip)) else {
             return;
         };
         match (source, ip) {
             (IpAddr::V4(sender_ip), IpAddr::V4(target_ip)) => {
                 let arp = Arp {
                     operation: ArpOperation::Request,
-                    sender_mac: interface.mac,
+                    sender_mac: mac,
                     sender_ip,
                     target_mac: MacAddr::default(),
                     target_ip,
@@ -324,10 +354,10 @@ impl Router {
                 let message = Neighbour {
                     kind: NeighbourKind::Solicitation,
                     target,
-                    link_address: Some(interface.mac),
+                    link_address: Some(mac),
                 };
-                let mac = MacAddr([0x33, 0x33, 0xff, a, b, c]);
-                self.send_neighbour((at, mac), source, group.into(), &message, out);
+                let all = MacAddr([0x33, 0x33, 0xff, a, b, c]);
+                self.send_neighbour((at, all), source, group.into(), &message, out);
             }
             _ => {}
         }
@@ -376,10 +406,8 @@ impl Router {
         let is_for_us = self.has_on(at, arp.target_ip.into());
         let sender = arp.sender_ip.into();
         self.learn((at, sender), arp.sender_mac, is_for_us, out);
-        if let (true, ArpOperation::Request, Some(interface)) =
-            (is_for_us, arp.operation, self.interfaces.get(at))
-        {
-            self.send_arp(at, arp.sender_mac, &arp.reply_from(interface.mac), out);
+        if let (true, ArpOperation::Request, Some(mac)) = (is_for_us, arp.operation, self.mac(at)) {
+            self.send_arp(at, arp.sender_mac, &arp.reply_from(mac), out);
         }
     }
 
@@ -404,7 +432,7 @@ impl Router {
             NeighbourKind::Solicitation => {
                 let is_for_us = self.has_on(at, message.target.into());
                 self.learn((at, source.into()), mac, is_for_us, out);
-                let Some(interface) = self.interfaces.get(at).filter(|_| is_for_us) else { return };
+                let Some(own) = self.mac(at).filter(|_| is_for_us) else { return };
                 let answer = Neighbour {
                     kind: NeighbourKind::Advertisement {
                         router: self.forward,
@@ -412,7 +440,7 @@ impl Router {
                         override_cached: true,
                     },
                     target: message.target,
-                    link_address: Some(interface.mac),
+                    link_address: Some(own),
                 };
                 self.send_neighbour((at, mac), message.target, source, &answer, out);
             }
@@ -445,10 +473,11 @@ impl Engine for Router {
         out: &mut Outbox,
     ) -> Handled {
         match from {
-            Endpoint::Port(port) if port == self.local() => self.handle_local(now, packet, out),
-            Endpoint::Port(port) if port < self.local() => {
-                self.handle_frame(now, usize::from(port.0), packet, out);
-            }
+            Endpoint::Port(port) if port >= self.local() => self.handle_local(now, packet, out),
+            Endpoint::Port(port) => match usize::from(port.0) {
+                at if self.mac(at).is_some() => self.handle_frame(now, at, packet, out),
+                _ => self.handle_packet(now, packet, out),
+            },
             _ => out.discard(packet, DropReason::NO_DESTINATION),
         }
         Handled::NOTHING
@@ -484,6 +513,13 @@ impl Engine for Router {
 
 fn port(at: usize) -> Endpoint {
     Endpoint::Port(PortId(u16::try_from(at).unwrap_or(u16::MAX)))
+}
+
+/// Where a UDP datagram goes.
+fn udp_port(packet: &[u8]) -> Option<u16> {
+    let headers = Layer::Packet.parse(packet).ok()?;
+    let is_udp = headers.protocol()? == ip_protocol::UDP && headers.fragment().is_none();
+    headers.ports(packet).filter(|_| is_udp).map(|(_, to)| to)
 }
 
 fn parse(packet: &[u8]) -> Option<Seen> {

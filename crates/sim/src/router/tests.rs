@@ -16,7 +16,7 @@ fn ip(text: &str) -> IpAddr {
 /// Interfaces with these addresses, each a list separated by spaces, and routes `to via`.
 fn router(number: u8, interfaces: &[&str], routes: &[(&str, &str, usize)]) -> RouterConfig {
     let interface = |(at, addresses): (usize, &&str)| RouterInterface {
-        mac: MacAddr([2, 0, 0, 0xff, number, u8::try_from(at).unwrap()]),
+        mac: Some(MacAddr([2, 0, 0, 0xff, number, u8::try_from(at).unwrap()])),
         mtu: 1500,
         addresses: addresses.split(' ').map(prefix).collect(),
     };
@@ -30,6 +30,7 @@ fn router(number: u8, interfaces: &[&str], routes: &[(&str, &str, usize)]) -> Ro
         interfaces: interfaces.iter().enumerate().map(interface).collect(),
         routes: routes.iter().map(route).collect(),
         own: Vec::new(),
+        sockets: Vec::new(),
         forward: true,
     }
 }

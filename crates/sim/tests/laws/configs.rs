@@ -14,7 +14,9 @@ use adit_engine::switch::{
 use adit_engine::{Endpoint, PortId};
 use adit_packet::Instant;
 use adit_sim::Random;
-use adit_tunnel::{KEY_LEN, PeerConfig, PeerMode, PresharedKey, PrivateKey, Tunnel, TunnelConfig};
+use adit_tunnel::{
+    KEY_LEN, PeerConfig, PeerMode, PresharedKey, PrivateKey, SuitePolicy, Tunnel, TunnelConfig,
+};
 
 fn number(random: &mut Random, limit: usize) -> u32 {
     u32::try_from(random.below(limit)).unwrap()
@@ -127,6 +129,7 @@ pub(crate) fn tunnels(random: &mut Random, addresses: [SocketAddr; 2]) -> [Tunne
         let config = TunnelConfig {
             private_key: Some(key),
             join: random.chance(50),
+            aes_is_faster: random.chance(50),
             ..TunnelConfig::default()
         };
         let mut own = Random::new(random.next());
@@ -135,6 +138,7 @@ pub(crate) fn tunnels(random: &mut Random, addresses: [SocketAddr; 2]) -> [Tunne
         let peer = PeerConfig {
             endpoint: Some(Endpoint::Udp(at)),
             mode: PeerMode::Frames(PortId(0)),
+            suite: SuitePolicy::ALL[random.below(4)],
             preshared_key: psk.then(|| PresharedKey::from_bytes([7; KEY_LEN])),
             ..PeerConfig::new(peer)
         };

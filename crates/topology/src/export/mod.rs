@@ -1,6 +1,7 @@
 //! A plan as a shell script of `ip netns` and `ip -batch`: the same network without adit.
 //!
-//! Hosts are namespaces, switches are bridges in namespaces of their own, and all links are veth pairs. Comments
+//! Hosts are namespaces, switches are bridges in namespaces of their own, one for each VLAN, and all links are veth pairs, one
+//! for each VLAN. Comments
 //! of the script list all that the kernel alone does not do: NAT by sockets, guests, ports of the host, programs,
 //! and effects of links other than delay, loss, duplicates and rate.
 
@@ -9,8 +10,8 @@ mod netem;
 
 use crate::model::{Host, Kind, Node};
 use crate::plan::{Interface, Plan};
-use adit_engine::switch::VlanMode;
-use ends::{Made, is_made, is_namespace, made, one_line, port, quoted, word};
+use ends::{is_made, is_namespace, one_line, pairs, quoted, word};
+use std::collections::BTreeSet;
 use std::fmt::Write as _;
 use std::net::IpAddr;
 
@@ -45,7 +46,7 @@ pub fn script(plan: &Plan) -> String {
         let name = node.name.as_str();
         match &node.kind {
             Kind::Host(host) => host_of(&mut text, plan, name, host, &mut missing),
-            _ => bridge(&mut text, plan, name),
+            _ => bridges(&mut text, plan, name),
         }
     }
     netem::write(&mut text, plan, &mut missing);
@@ -80,16 +81,19 @@ fn batch(text: &mut String, program: &str, lines: Vec<String>) {
 fn links(plan: &Plan, missing: &mut Vec<String>) -> Vec<String> {
     let mut lines = Vec::new();
     for (index, link) in plan.lab.links.iter().enumerate() {
-        let [Some(a), Some(b)] = [0, 1].map(|end| made(plan, index, end)) else {
+        let pairs = pairs(plan, index);
+        if pairs.is_empty() {
             missing.push(format!("link {}", link.name));
-            continue;
-        };
-        let Made { namespace, interface, settings } = a;
-        let interface = word(&interface);
-        let peer = format!("{} netns {}{}", word(&b.interface), b.namespace, b.settings);
-        lines.push(format!(
-            "link add {interface} netns {namespace}{settings} type veth peer name {peer}"
-        ));
+        }
+        for [a, b] in pairs.iter().map(|pair| &pair.ends) {
+            let peer = format!("{} netns {}{}", word(&b.interface), b.namespace, b.settings);
+            lines.push(format!(
+                "link add {} netns {}{} type veth peer name {peer}",
+                word(&a.interface),
+                a.namespace,
+                a.settings
+            ));
+        }
     }
     lines
 }
@@ -161,42 +165,28 @@ fn rules(text: &mut String, name: &str, interface: &Interface) {
     .expect("a string takes all");
 }
 
-/// A switch: a bridge, and its ports.
-fn bridge(text: &mut String, plan: &Plan, name: &str) {
+/// A switch: a bridge for each of its VLANs, and its ports.
+fn bridges(text: &mut String, plan: &Plan, name: &str) {
     writeln!(text, "\n# {name}").expect("a string takes all");
-    let mut lines = Vec::new();
-    let mut vlans = Vec::new();
+    let mut ports = Vec::new();
+    let mut vlans = BTreeSet::new();
     for (index, link) in plan.lab.links.iter().enumerate() {
-        for (end, at) in link.ends.iter().enumerate() {
-            if at.node.as_str() != name
-                || [0, 1].iter().any(|end| made(plan, index, *end).is_none())
-            {
-                continue;
-            }
-            let port = port(index, end);
-            lines.push(format!("link set {port} master br0 up"));
-            if at.port.isolated {
-                lines.push(format!("link set {port} type bridge_slave isolated on"));
-            }
-            match &at.port.vlan {
-                VlanMode::Transparent => {}
-                VlanMode::Access(vlan) | VlanMode::Tunnel(vlan) => {
-                    vlans.push(format!("vlan add dev {port} vid {vlan} pvid untagged"));
-                }
-                VlanMode::Trunk(trunk) => {
-                    let tagged = trunk.tagged.iter().map(|vlan| (vlan, ""));
-                    let untagged = trunk.untagged.iter().map(|vlan| (vlan, " untagged"));
-                    for (vlan, flag) in tagged.chain(untagged) {
-                        let pvid = if trunk.pvid == Some(vlan) { " pvid" } else { "" };
-                        vlans.push(format!("vlan add dev {port} vid {vlan}{pvid}{flag}"));
-                    }
+        for (end, at) in link.ends.iter().enumerate().filter(|(_, at)| at.node.as_str() == name) {
+            for pair in pairs(plan, index) {
+                let (port, vlan) = (&pair.ends[end].interface, pair.vlans[end]);
+                vlans.insert(vlan);
+                ports.push(format!("link set {port} master br{vlan} up"));
+                if at.port.isolated {
+                    ports.push(format!("link set {port} type bridge_slave isolated on"));
                 }
             }
         }
     }
-    let filtering = if vlans.is_empty() { "" } else { " vlan_filtering 1 vlan_default_pvid 0" };
-    lines.insert(0, format!("link add br0 type bridge mcast_snooping 0{filtering}"));
-    lines.insert(1, "link set br0 up".to_owned());
+    let mut lines = Vec::new();
+    for vlan in vlans {
+        lines.push(format!("link add br{vlan} type bridge mcast_snooping 0"));
+        lines.push(format!("link set br{vlan} up"));
+    }
+    lines.extend(ports);
     batch(text, &format!("ip -n {name}"), lines);
-    batch(text, &format!("bridge -n {name}"), vlans);
 }

@@ -1,6 +1,6 @@
 //! The emulation of links by the kernel's netem, as far as it goes.
 
-use super::ends::{is_made, made, one_line, quoted};
+use super::ends::{one_line, pairs, quoted};
 use crate::plan::Plan;
 use adit_engine::netem::{Loss, Profile, Rate};
 use adit_service::netem::keys::to_json;
@@ -12,17 +12,20 @@ pub(super) fn write(text: &mut String, plan: &Plan, missing: &mut Vec<String>) {
     for (index, link) in plan.lab.links.iter().enumerate() {
         let Some(profiles) = &link.netem else { continue };
         for (end, profile) in [(0, &profiles.a_to_b), (1, &profiles.b_to_a)] {
-            let Some(made) = made(plan, index, end).filter(|_| is_made(plan, index)) else {
-                continue;
-            };
-            let (options, others) = options(profile);
-            let others = others.iter().map(|other| format!("{other} of link {}", link.name));
+            let pairs = pairs(plan, index);
+            let (options, mut others) = options(profile);
+            if pairs.len() > 1 {
+                others.push("what VLANs share".to_owned());
+            }
+            let others = others.iter().filter(|_| !pairs.is_empty());
+            let others = others.map(|other| format!("{other} of link {}", link.name));
             for other in others {
                 if !missing.contains(&other) {
                     missing.push(other);
                 }
             }
-            if !options.is_empty() {
+            for pair in pairs.iter().filter(|_| !options.is_empty()) {
+                let made = &pair.ends[end];
                 writeln!(lines, "emulate {} {}{options}", made.namespace, quoted(&made.interface))
                     .expect("a string takes all");
             }

@@ -24,7 +24,8 @@ const ROUTING: [(&str, Routing); 6] = [
     ("frr:bgp", Routing::FrrBgp),
 ];
 
-pub(super) fn host(table: &mut Table<'_>, is_router: bool) -> Host {
+/// `[host.x.interface.eth0]`, for each.
+pub(super) fn interfaces(table: &mut Table<'_>) -> BTreeMap<IfName, Interface> {
     let problems = table.problems();
     let mut interfaces = BTreeMap::new();
     let entries = table.table("interface").map(Table::into_entries).unwrap_or_default();
@@ -47,6 +48,10 @@ pub(super) fn host(table: &mut Table<'_>, is_router: bool) -> Host {
             }
         }
     }
+    interfaces
+}
+
+pub(super) fn host(table: &mut Table<'_>, is_router: bool) -> Host {
     let forward = table.get("forward", boolean).unwrap_or(is_router);
     if is_router && !forward {
         let help = "make it a [host]".to_owned();
@@ -55,7 +60,7 @@ pub(super) fn host(table: &mut Table<'_>, is_router: bool) -> Host {
     Host {
         forward,
         masquerade: table.get("masquerade", parsed("an interface")),
-        interfaces,
+        interfaces: interfaces(table),
         addresses: table.list("address", address),
         routes: table.list("route", route),
         routing: table.get("routing", one_of(&ROUTING)).unwrap_or_default(),
@@ -68,7 +73,7 @@ pub(super) fn host(table: &mut Table<'_>, is_router: bool) -> Host {
 }
 
 /// An address with its prefix length.
-fn address(value: &Value<'_>) -> Result<IpPrefix, Wrong> {
+pub(super) fn address(value: &Value<'_>) -> Result<IpPrefix, Wrong> {
     let address: IpPrefix = parsed("an address as \"192.0.2.1/24\"")(value)?;
     match value.as_text() {
         Some(text) if !text.contains('/') => {
@@ -186,7 +191,7 @@ fn content(value: &Value<'_>) -> Result<String, Wrong> {
 }
 
 /// The content of the file that is named.
-fn content_of(value: &Value<'_>) -> Result<String, Wrong> {
+pub(super) fn content_of(value: &Value<'_>) -> Result<String, Wrong> {
     use std::io::Read;
     let path = path(value)?;
     let failed =

@@ -1,6 +1,7 @@
 //! `[[link]]` and `[[tunnel]]`.
 
 use crate::file::ends;
+use crate::file::hosts::content_of;
 use crate::file::nodes::Nodes;
 use crate::file::place::Place;
 use crate::model::{End, Kind, Lab, Link, LinkName, NodeName, Tunnel};
@@ -9,15 +10,16 @@ use adit_engine::switch::PortConfig;
 use adit_service::config::entry::{Kind as Type, Value, Wrong};
 use adit_service::config::suggest::nearest;
 use adit_service::config::table::Table;
-use adit_service::config::value::{integer, parsed};
+use adit_service::config::value::{integer, parsed, text};
 use adit_service::netem::keys::KEYS as NETEM_KEYS;
 use adit_service::netem::profile::{self, Profiles};
 use adit_service::switch::keys::KEYS as PORT_KEYS;
 use adit_service::switch::port::settings_of;
+use adit_tunnel::PrivateKey;
 use std::collections::{HashMap, HashSet};
 
-/// The smallest MTU: with less, a host has no IPv6.
-const MTU_MIN: u16 = 1280;
+/// The smallest MTU, of IPv4 (RFC 791). The plan has more to say where there is IPv6.
+const MTU_MIN: u16 = 68;
 
 /// The largest that a TAP has.
 const MTU_MAX: u16 = 65_521;
@@ -74,12 +76,19 @@ impl<'a> Links<'a> {
         let Some([a, b]) = sides else { return };
         let is_switch = |name: &NodeName| matches!(kinds.get(name.as_str()), Some(Kind::Switch(_)));
         let all = || a.nodes.iter().chain(&b.nodes);
+        let are_known = all().all(|name| nodes.has(name.as_str()));
         if let Some(key) = wanted.port_key
-            && all().all(|name| nodes.has(name.as_str()))
+            && are_known
             && !all().any(is_switch)
         {
             let help = Some("neither end is a switch".to_owned());
             table.wrong(key, format_args!("`{key}` is for a link to a switch"), help);
+        }
+        for (key, side) in ["a", "b"].into_iter().zip([&a, &b]) {
+            if table.contains(key) && are_known && !side.nodes.iter().any(is_switch) {
+                let message = format_args!("`{key}` is for an end at a switch");
+                table.wrong(key, message, Some("this end is no switch".to_owned()));
+            }
         }
         let Some(pairs) = pair(&a, &b, table) else { return };
         let is_one = a.is_single && b.is_single;
@@ -92,14 +101,13 @@ impl<'a> Links<'a> {
             let Ok(name) = name.parse::<LinkName>() else {
                 return table.wrong("name", format_args!("the name '{name}' is too long"), None);
             };
-            let end = |side: &Side<'_>, node: NodeName| {
-                let port =
-                    if is_switch(&node) { wanted.port.clone() } else { PortConfig::default() };
+            let end = |side: &Side<'_>, node: NodeName, port: &PortConfig| {
+                let port = if is_switch(&node) { port.clone() } else { PortConfig::default() };
                 End { node, interface: side.interface, port }
             };
             self.links.push(Link {
                 name,
-                ends: [end(&a, first), end(&b, other)],
+                ends: [end(&a, first, &wanted.ports[0]), end(&b, other, &wanted.ports[1])],
                 netem: wanted.netem.clone(),
                 mtu: wanted.mtu,
                 cost: wanted.cost,
@@ -135,6 +143,7 @@ impl<'a> Links<'a> {
             let name = table.get("name", parsed::<LinkName>("a name"));
             let interface = table.get("interface", parsed::<IfName>("the name of an interface"));
             let mtu = table.get("mtu", integer(MTU_MIN..=MTU_MAX)).unwrap_or(0);
+            let keys = table.get("private-keys", private_keys).unwrap_or_default();
             if let Some(side) = sides.iter().flatten().find(|side| side.interface.is_some()) {
                 let help = Some("write `interface = \"NAME\"` for its own interface".to_owned());
                 let Place { source, span } = side.place.clone();
@@ -145,10 +154,14 @@ impl<'a> Links<'a> {
                     help,
                 );
             }
+            let is_one = sides.iter().flatten().all(|side| side.is_single);
+            if keys != [None, None] && !is_one {
+                let help = "write a table for each tunnel".to_owned();
+                table.wrong("private-keys", "several tunnels cannot have the same keys", help);
+            }
             table.finish();
             let Some([a, b]) = sides else { continue };
             let Some(pairs) = pair(&a, &b, top) else { continue };
-            let is_one = a.is_single && b.is_single;
             for (number, ends) in pairs.into_iter().enumerate() {
                 let name = match &name {
                     Some(name) if is_one => name.to_string(),
@@ -156,7 +169,8 @@ impl<'a> Links<'a> {
                     None => format!("{}-{}-tunnel", ends[0], ends[1]),
                 };
                 if let Ok(name) = name.parse::<LinkName>() {
-                    self.tunnels.push(Tunnel { name, ends, interface, mtu });
+                    let keys = keys.clone();
+                    self.tunnels.push(Tunnel { name, ends, interface, mtu, keys });
                     self.tunnel_places.push(a.place.clone());
                 }
             }
@@ -167,7 +181,8 @@ impl<'a> Links<'a> {
 /// All of a table but its ends.
 struct Wanted {
     name: Option<LinkName>,
-    port: PortConfig,
+    /// The port of a switch at each end.
+    ports: [PortConfig; 2],
     /// The first key about the port of a switch.
     port_key: Option<&'static str>,
     netem: Option<Profiles>,
@@ -183,6 +198,14 @@ impl Wanted {
         let port_key = port_keys.find(|key| table.contains(key));
         let name = table.get("name", parsed("a name"));
         let port = settings_of(table, PortConfig::default());
+        let ports = ["a", "b"].map(|key| match table.table(key) {
+            Some(mut of_end) => {
+                let port = settings_of(&mut of_end, port.clone());
+                of_end.finish();
+                port
+            }
+            None => port.clone(),
+        });
         let problems = table.problems();
         let base = table.value("netem").cloned();
         let base = base.and_then(|value| profile::of_value("netem", &value, problems));
@@ -190,13 +213,35 @@ impl Wanted {
         let profiles = profile::of_table(table, base.unwrap_or_default());
         Self {
             name,
-            port,
+            ports,
             port_key,
             netem: is_emulated.then_some(profiles),
             mtu: table.get("mtu", integer(MTU_MIN..=MTU_MAX)).unwrap_or(0),
             cost: table.get("cost", integer(1..=65_535)).unwrap_or(1),
         }
     }
+}
+
+/// `["gI6EdUSYvn8ugXOt8QQD6Yc+JyiZxIhp3GInSWRfWGE=", { from = "b.key" }]`: of the two ends.
+fn private_keys(value: &Value<'_>) -> Result<[Option<PrivateKey>; 2], Wrong> {
+    let help = "for example `private-keys = [{ from = \"a.key\" }, { from = \"b.key\" }]`";
+    let list = if let Type::List(list) = &value.kind { list.as_slice() } else { &[] };
+    let [a, b] = list else {
+        return Err(Wrong::new("must be a list of two keys").help(help));
+    };
+    let one = |value: &Value<'_>| {
+        let text = match &value.kind {
+            Type::Table(entries) => match entries.as_slice() {
+                [from] if from.key == "from" => content_of(&from.value)?,
+                _ => return Err(Wrong::new("has a table that is not `{ from = FILE }`").help(help)),
+            },
+            _ => text(value)?,
+        };
+        // The text of the error has no part of the key.
+        let key = text.trim().parse::<PrivateKey>();
+        key.map(Some).map_err(|error| Wrong::new(format_args!("has no private key: {error}")))
+    };
+    Ok([one(a)?, one(b)?])
 }
 
 /// The two ends of a table; `None` if they are wrong.

@@ -77,6 +77,17 @@ pub fn read(path: &Path, settings: &[Setting]) -> Result<FromFile> {
     Ok(FromFile { plan, scenario, files })
 }
 
+/// The names of the parameters of a file and of those that it includes, whatever else is wrong with them.
+///
+/// # Errors
+/// It cannot be read.
+pub fn parameters(path: &Path) -> Result<Vec<String>> {
+    let problems = Problems::default();
+    let sources = sources::read(path, &problems)?;
+    let tops: Vec<Value<'_>> = sources.iter().map(|source| top(source, &problems)).collect();
+    Ok(Values::read(&tops, &[], &problems).into_names())
+}
+
 /// Reads a text and includes no other file; its mistakes go to `problems`. Without a seed of its own it has `seed`.
 #[must_use]
 pub fn of_source(

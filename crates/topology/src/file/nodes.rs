@@ -1,14 +1,15 @@
 //! Nodes: `[host.x]`, `[router.x]`, `[switch.x]`, `[nat.x]`, `[guest.x]`, `[outside.x]`.
 
 use crate::file::entries::{pairs, table_of};
-use crate::file::hosts::host;
+use crate::file::hosts::{address, host, interfaces};
 use crate::file::place::Place;
+use crate::file::programs::RESTART;
 use crate::file::values;
 use crate::model::{Guest, Kind, Lab, NatNode, Node, NodeName};
 use adit_service::config::entry::{Entry, Kind as Type, Value, Wrong};
 use adit_service::config::problems::Problems;
 use adit_service::config::table::Table;
-use adit_service::config::value::{integer, parsed, path, text};
+use adit_service::config::value::{duration, integer, one_of, parsed, path, text};
 use adit_service::kinds;
 use adit_service::switch::wanted::WantedSwitch;
 use std::cell::RefCell;
@@ -145,6 +146,11 @@ fn guest(table: &mut Table<'_>) -> Guest {
         disk: table.get("disk", path),
         memory: table.get("memory", integer(1..=1 << 20)).unwrap_or(0),
         arguments: table.list("arguments", text),
+        interfaces: interfaces(table),
+        addresses: table.list("address", address),
+        restart: table.get("restart", one_of(&RESTART)).unwrap_or_default(),
+        ready: table.get("ready", text).unwrap_or_default(),
+        ready_within: table.get("ready-within", duration).unwrap_or_default(),
     };
     if !table.contains("kernel") && !table.contains("disk") {
         let help = "add `kernel`, or `disk` with a system that boots".to_owned();

@@ -9,7 +9,8 @@ use std::time::Duration;
 /// How long a program has until it is ready, unless the file says otherwise.
 const READY_WITHIN: Duration = Duration::from_secs(30);
 
-const RESTART: [(&str, Restart); 3] =
+/// When a program is started again.
+pub(super) const RESTART: [(&str, Restart); 3] =
     [("never", Restart::Never), ("on-failure", Restart::OnFailure), ("always", Restart::Always)];
 
 /// `run = ["httpd", { command = "iperf3 -s", name = "iperf", restart = "always" }]`.

@@ -247,7 +247,7 @@ fn steps_name_what_the_file_makes() {
 
 fn routes(plan: &Plan, name: &str) -> Vec<String> {
     let station = plan.station(&name.parse().unwrap()).unwrap();
-    let route = |route: &crate::plan::Route| {
+    let route = |route: crate::plan::Route| {
         let interface = &station.interfaces[route.interface].name;
         format!("{} via {} dev {interface}", route.to, route.via.unwrap())
     };
@@ -376,6 +376,53 @@ fn a_tunnel_has_keys_addresses_and_endpoints() {
 }
 
 #[test]
+fn tunnels_have_the_keys_that_are_given() {
+    let key = |byte: u8| adit_tunnel::PrivateKey::from_bytes([byte; 32]).to_base64();
+    let folder = Folder::new("keys", &[("parts/b.key", &format!("{}\n", key(2).as_str()))]);
+    let links =
+        "[host.a]\n[host.b]\n[host.c]\n[[link]]\nends = ['a', 'b']\n[[link]]\nends = ['b', 'c']\n";
+    let keys = format!("private-keys = ['{}', {{ from = 'parts/b.key' }}]\n", key(1).as_str());
+    let text =
+        format!("{links}[[tunnel]]\nends = ['a', 'b']\n{keys}[[tunnel]]\nends = ['b', 'c']\n");
+    fs::write(folder.0.join("lab.toml"), text).unwrap();
+    let plan = folder.read(&[]).unwrap().plan;
+    let of = |tunnel: usize, end: usize| {
+        plan.tunnels[tunnel].ends[end].private_key.to_base64().as_str().to_owned()
+    };
+    assert_eq!([of(0, 0), of(0, 1)], [key(1), key(2)].map(|key| key.as_str().to_owned()));
+    assert_ne!(of(1, 0), of(0, 1), "others are drawn");
+    let groups = links.replace("[host.c]", "[host.c]\n[host.h]\ncount = 2");
+    let text = format!("{groups}[[tunnel]]\nends = ['a', 'h']\n{keys}");
+    fs::write(folder.0.join("lab.toml"), text).unwrap();
+    let found = folder.read(&[]).unwrap_err();
+    assert!(found.contains("several tunnels cannot have the same keys"), "{found}");
+}
+
+#[test]
+fn a_lab_without_ipv6_may_have_small_packets() {
+    let links = "[host.a]\n[host.b]\n[[link]]\nends = ['a', 'b']\nmtu = 576\n";
+    let plan =
+        read(&format!("pool = '10.0.0.0/8'\n{links}[[tunnel]]\nends = ['a', 'b']\nmtu = 400\n"));
+    assert_eq!((plan.mtu(0), plan.tunnels[0].ends[0].mtu), (576, 400));
+    let tunnel = "[[tunnel]]\nends = ['a', 'b']\n";
+    let plan = read(&format!("{}{tunnel}", links.replace("576", "1300")));
+    assert_eq!(plan.tunnels[0].ends[0].mtu, 1280, "IPv6 needs it");
+}
+
+#[test]
+fn each_end_of_a_link_between_switches_has_settings_of_its_own() {
+    let text = "[host.x]\n[host.y]\n[switch.s]\n[switch.t]\n[[link]]\nends = ['x', 's']\nvlan = 10\n\
+                [[link]]\nends = ['y', 't']\nvlan = 20\n[[link]]\nends = ['s', 't']\nisolated = true\n\
+                a.vlan = 10\nb = { vlan = 20, isolated = false }\n";
+    let plan = read(text);
+    let [a, b] = &plan.lab.links[2].ends;
+    assert_eq!((a.port.isolated, b.port.isolated), (true, false));
+    assert_ne!(a.port.vlan, b.port.vlan);
+    // They translate: VLAN 10 of one switch is 20 of the other.
+    assert_eq!(plan.networks.len(), 2, "one network of each family");
+}
+
+#[test]
 fn commands_are_split_as_a_shell_does() {
     let words = |text: &str| {
         let plan = read(&format!("[host.h]\nrun = [{text}]\n"));
@@ -424,7 +471,7 @@ fn a_node_has_its_own_names_and_files() {
 }
 
 /// Each text, and the one thing that is wrong with it.
-const WRONG: [(&str, &str); 39] = [
+const WRONG: [(&str, &str); 44] = [
     (
         "[host.c]\naddress = '10.0.0.1/24'\n[host.d]\naddress = '10.0.0.2/25'\n[[link]]\nends = ['c', 'a']\n[[link]]\nends = ['d', 'a']\n",
         "'d' has 10.0.0.2/25, but 10.0.0.0/24 is the network of another link",
@@ -447,7 +494,12 @@ const WRONG: [(&str, &str); 39] = [
         "[[link]]\nname = 'x'\nends = ['a', 's']\n[[link]]\nname = 'x'\nends = ['b', 's']\n",
         "two links are called 'x'",
     ),
-    ("[[link]]\nends = ['a', 's']\nmtu = 576\n", "must be from 1280 to 65521"),
+    ("[[link]]\nends = ['a', 's']\nmtu = 67\n", "must be from 68 to 65521"),
+    ("[[link]]\nends = ['a', 's']\nmtu = 576\n", "an MTU of 576 is too small for IPv6"),
+    ("[[tunnel]]\nends = ['a', 'b']\nmtu = 576\n", "an MTU of 576 is too small for IPv6"),
+    ("[[link]]\nends = ['a', 's']\na = { vlan = 3 }\n", "`a` is for an end at a switch"),
+    ("[[tunnel]]\nends = ['a', 'b']\nprivate-keys = ['x']\n", "must be a list of two keys"),
+    ("[[tunnel]]\nends = ['a', 'b']\nprivate-keys = ['x', 'y']\n", "has no private key"),
     ("[[link]]\nends = ['a', 'b']\nburst = 1\n", "unknown key `burst` in [link]"),
     ("[host.c.interface.eth5]\n", "'c' has no interface 'eth5'"),
     ("[host.c]\naddress = '10.0.0.0/24'\n", "'c' cannot have the address 10.0.0.0/24"),
@@ -539,6 +591,7 @@ fn a_file_includes_others_and_overrides_their_parameters() {
     let read = folder.read(&["n=3".parse().unwrap()]).unwrap();
     let names: Vec<_> = read.files.iter().map(|file| file.file_name().unwrap()).collect();
     assert_eq!(names, ["common.toml", "hosts.toml", "lab.toml"]);
+    assert_eq!(super::parameters(&folder.0.join("lab.toml")).unwrap(), ["delay", "n"]);
     let lab = &read.plan.lab;
     assert_eq!(lab.name.as_ref().unwrap().as_str(), "x");
     assert_eq!(lab.links.len(), 3);

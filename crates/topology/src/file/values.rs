@@ -73,6 +73,11 @@ impl Values {
         values
     }
 
+    /// The names of all parameters.
+    pub(super) fn into_names(self) -> Vec<String> {
+        self.0.into_keys().collect()
+    }
+
     /// What may have been meant by a name.
     fn known(&self, name: &str) -> String {
         let known = || self.0.keys().map(String::as_str);

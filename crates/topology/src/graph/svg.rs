@@ -338,3 +338,64 @@ fn escaped(text: &str) -> String {
     }
     all
 }
+
+#[cfg(test)]
+mod tests {
+    use super::STYLE;
+
+    /// The luminance of a color: WCAG 2.2.
+    fn luminance(color: &str) -> f64 {
+        let digits: Vec<u32> = color.chars().map(|c| c.to_digit(16).unwrap()).collect();
+        let part = |at: usize| match digits.len() {
+            3 => f64::from(digits[at] * 17),
+            _ => f64::from(digits[2 * at] * 16 + digits[2 * at + 1]),
+        };
+        let linear = |at| {
+            let share = part(at) / 255.0;
+            if share <= 0.04045 { share / 12.92 } else { ((share + 0.055) / 1.055_f64).powf(2.4) }
+        };
+        0.2126 * linear(0) + 0.7152 * linear(1) + 0.0722 * linear(2)
+    }
+
+    fn contrast(one: &str, other: &str) -> f64 {
+        let (a, b) = (luminance(one), luminance(other));
+        (a.max(b) + 0.05) / (a.min(b) + 0.05)
+    }
+
+    /// What a class has for a property; the last rule counts.
+    fn color(style: &str, class: &str, property: &str) -> String {
+        let rules = style.split('}').filter_map(|rule| rule.split_once('{'));
+        let of_class = rules.filter(|(classes, _)| classes.split(',').any(|of| of == class));
+        let mut found = of_class.flat_map(|(_, body)| body.split(';')).filter_map(|one| {
+            let (name, value) = one.split_once(':')?;
+            (name == property).then(|| value.strip_prefix('#')).flatten()
+        });
+        found.next_back().unwrap_or_else(|| panic!("{class} {property}")).to_owned()
+    }
+
+    #[test]
+    fn pictures_are_readable_on_light_and_dark_ground() {
+        let (light, dark) = STYLE.split_once("@media (prefers-color-scheme:dark){").unwrap();
+        for style in [light.to_owned(), format!("{light}{dark}")] {
+            let ground = color(&style, ".z", "fill");
+            let against =
+                |class: &str, property: &str| contrast(&color(&style, class, property), &ground);
+            // Text, then lines and outlines of symbols.
+            for class in [".t", ".s", ".g", ".n", ".c"] {
+                assert!(against(class, "fill") >= 4.5, "{class} on {ground}");
+            }
+            for class in [".l", ".e", ".f"] {
+                assert!(against(class, "stroke") >= 3.0, "{class} on {ground}");
+            }
+            for class in [".host", ".guest", ".router", ".switch", ".NAT", ".outside"] {
+                let (box_of, sign) = (format!("{class} .b"), format!("{class} .i"));
+                assert!(against(&box_of, "stroke") >= 3.0, "{class} on {ground}");
+                let inside =
+                    contrast(&color(&style, &sign, "stroke"), &color(&style, &box_of, "fill"));
+                assert!(inside >= 3.0, "{class}: {inside}");
+            }
+            // What surrounds a name is as the ground.
+            assert!([".h", ".c"].iter().all(|class| color(&style, class, "stroke") == ground));
+        }
+    }
+}

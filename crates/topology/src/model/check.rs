@@ -5,7 +5,7 @@ use adit_device::IfName;
 use adit_engine::switch::SwitchConfig;
 use adit_packet::IpPrefix;
 use adit_service::config::suggest::nearest;
-use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
+use std::collections::{BTreeMap, HashMap, HashSet};
 use std::fmt;
 use std::net::IpAddr;
 use std::path::Component;
@@ -88,12 +88,10 @@ impl Lab {
         let Some(attachments) = self.attach(&places, &mut faults) else { return Err(faults.0) };
         for (number, node) in self.nodes.iter().enumerate() {
             let at = At::Node(number);
+            let names = attachments.names_at(number);
+            check_given(node, (&names, attachments.ends[number].len()), at, &mut faults);
             match &node.kind {
-                Kind::Host(host) => {
-                    let names = attachments.names_at(number);
-                    let of_links = &names[..attachments.ends[number].len()];
-                    check_host(host, node, (&names, of_links), at, &mut faults);
-                }
+                Kind::Host(host) => check_host(host, node, &names, at, &mut faults),
                 Kind::Nat(nat) => {
                     for (target, _) in &nat.publish {
                         self.check_target(target, &places, at, &mut faults);
@@ -301,10 +299,9 @@ impl Lab {
         let mut seen: HashMap<IpAddr, usize> = HashMap::new();
         let mut macs = BTreeMap::new();
         for (number, node) in self.nodes.iter().enumerate() {
-            let Some(host) = node.as_host() else { continue };
-            let of_interfaces = host.interfaces.values();
-            let all = of_interfaces.flat_map(|interface| &interface.addresses);
-            for address in host.addresses.iter().chain(all) {
+            let Some((addresses, interfaces)) = node.given() else { continue };
+            let all = interfaces.values().flat_map(|interface| &interface.addresses);
+            for address in addresses.iter().chain(all) {
                 if let Some(other) = seen.insert(address.ip(), number) {
                     let (ip, name, other) = (address.ip(), &node.name, &self.nodes[other].name);
                     let message = if name == other {
@@ -315,7 +312,7 @@ impl Lab {
                     faults.add(At::Node(number), message);
                 }
             }
-            for mac in host.interfaces.values().filter_map(|interface| interface.mac) {
+            for mac in interfaces.values().filter_map(|interface| interface.mac) {
                 if let Some(other) = macs.insert(mac, &node.name) {
                     let message =
                         format!("'{other}' and '{}' have the same MAC address {mac}", node.name);
@@ -357,31 +354,35 @@ impl Namer {
     }
 }
 
-fn check_host(
-    host: &Host,
-    node: &Node,
-    (names, of_links): (&[IfName], &[IfName]),
-    at: At,
-    faults: &mut Faults,
-) {
+/// What is given for the interfaces of a node, of which the first belong to links.
+fn check_given(node: &Node, (names, of_links): (&[IfName], usize), at: At, faults: &mut Faults) {
+    let Some((addresses, interfaces)) = node.given() else { return };
     let name = &node.name;
-    let known: BTreeSet<&IfName> = names.iter().collect();
     let list = || names.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ");
-    for interface in host.interfaces.keys() {
-        if interface.as_ref() != "lo" && !known.contains(interface) {
+    let has_lo = node.as_host().is_some();
+    for interface in interfaces.keys() {
+        if !(has_lo && interface.as_ref() == "lo" || names.contains(interface)) {
             let message = format!("'{name}' has no interface '{interface}': no link ends there");
             let help = format!("its interfaces are {}", list());
             faults.0.push(Fault { at, message, help: (!names.is_empty()).then_some(help) });
         }
     }
-    if let Some(interface) = host.masquerade.filter(|interface| !known.contains(interface)) {
-        faults.add(at, format_args!("'{name}' has no interface '{interface}' to masquerade at"));
-    }
-    if let ([first, _, ..], false) = (of_links, host.addresses.is_empty()) {
-        let count = of_links.len();
-        let message = format!("'{name}' has {count} interfaces: which one has the `address`?");
-        let help = format!("write it below [host.{name}.interface.{first}]");
+    if let ([first, _, ..], false) = (&names[..of_links], addresses.is_empty()) {
+        let message = format!("'{name}' has {of_links} interfaces: which one has the `address`?");
+        let help = format!("write it below [{}.{name}.interface.{first}]", node.kind.word());
         faults.add_with(at, message, help);
+    }
+    for address in addresses.iter().chain(interfaces.values().flat_map(|of| &of.addresses)) {
+        if !is_assignable(*address) {
+            faults.add(at, format_args!("'{name}' cannot have the address {address}"));
+        }
+    }
+}
+
+fn check_host(host: &Host, node: &Node, names: &[IfName], at: At, faults: &mut Faults) {
+    let name = &node.name;
+    if let Some(interface) = host.masquerade.filter(|interface| !names.contains(interface)) {
+        faults.add(at, format_args!("'{name}' has no interface '{interface}' to masquerade at"));
     }
     for file in &host.files {
         let is_below = file.path.starts_with("/etc") || file.path.starts_with("/run");
@@ -399,13 +400,6 @@ fn check_host(
         } else if !key.starts_with("net.") && !key.starts_with("net/") {
             let help = "a host has a network of its own, not a kernel";
             faults.add_with(at, format_args!("the sysctl '{key}' is of the whole machine"), help);
-        }
-    }
-    for address in
-        host.addresses.iter().chain(host.interfaces.values().flat_map(|of| &of.addresses))
-    {
-        if !is_assignable(*address) {
-            faults.add(at, format_args!("'{name}' cannot have the address {address}"));
         }
     }
 }

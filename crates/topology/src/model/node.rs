@@ -1,7 +1,7 @@
 //! A node of a network.
 
 use crate::model::name::NodeName;
-use crate::model::program::{PrivateFile, Program};
+use crate::model::program::{PrivateFile, Program, Restart};
 use adit_device::{IfName, MacAddr};
 use adit_engine::switch::SwitchConfig;
 use adit_nat::{Destination, PublishSpec};
@@ -9,6 +9,7 @@ use adit_packet::IpPrefix;
 use std::collections::BTreeMap;
 use std::net::IpAddr;
 use std::path::PathBuf;
+use std::time::Duration;
 
 /// A node of a network.
 #[derive(Clone, Debug, PartialEq)]
@@ -127,6 +128,16 @@ pub struct Guest {
     pub memory: u32,
     /// More arguments of QEMU.
     pub arguments: Vec<String>,
+    /// Its interfaces for which something is given; others are filled in.
+    pub interfaces: BTreeMap<IfName, Interface>,
+    /// Addresses of its only interface.
+    pub addresses: Vec<IpPrefix>,
+    /// When QEMU is started again.
+    pub restart: Restart,
+    /// It is ready once its console has printed this; empty: once its network cards are connected.
+    pub ready: String,
+    /// How long it has until then; 0: 60 seconds.
+    pub ready_within: Duration,
 }
 
 impl Kind {
@@ -171,6 +182,22 @@ impl Node {
             Kind::Host(host) => Some(host),
             _ => None,
         }
+    }
+
+    /// What is given for a node with interfaces: the addresses of its only one, and what each has.
+    #[must_use]
+    pub const fn given(&self) -> Option<(&Vec<IpPrefix>, &BTreeMap<IfName, Interface>)> {
+        match &self.kind {
+            Kind::Host(host) => Some((&host.addresses, &host.interfaces)),
+            Kind::Guest(guest) => Some((&guest.addresses, &guest.interfaces)),
+            _ => None,
+        }
+    }
+
+    /// Whether it is a virtual machine.
+    #[must_use]
+    pub const fn is_guest(&self) -> bool {
+        matches!(self.kind, Kind::Guest(_))
     }
 
     /// Whether it has interfaces of its own, with addresses: a host or a guest.

@@ -2,6 +2,7 @@
 
 use crate::model::name::{LinkName, NodeName};
 use adit_device::IfName;
+use adit_tunnel::PrivateKey;
 
 /// A WireGuard tunnel between two hosts, over the links between them.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -14,4 +15,6 @@ pub struct Tunnel {
     pub interface: Option<IfName>,
     /// The IP MTU of the interface; 0: what fits.
     pub mtu: u16,
+    /// The private key of each end; `None`: drawn from the seed.
+    pub keys: [Option<PrivateKey>; 2],
 }

@@ -50,24 +50,20 @@ fn given(
     attachments: &Attachments,
     Member { node, link, end }: Member,
 ) -> Vec<IpPrefix> {
-    let Some(host) = lab.nodes[node].as_host() else { return Vec::new() };
+    let Some((addresses, interfaces)) = lab.nodes[node].given() else { return Vec::new() };
     let name = attachments.names[link][end];
-    let of_interface = name.and_then(|name| host.interfaces.get(&name));
+    let of_interface = name.and_then(|name| interfaces.get(&name));
     let of_interface = of_interface.map_or(&[][..], |interface| &interface.addresses);
-    let of_host = if attachments.ends[node].len() == 1 { host.addresses.as_slice() } else { &[] };
-    of_host.iter().chain(of_interface).copied().collect()
+    let of_node = if attachments.ends[node].len() == 1 { addresses.as_slice() } else { &[] };
+    of_node.iter().chain(of_interface).copied().collect()
 }
 
 /// All addresses that are given for nodes.
 fn all_given(lab: &Lab) -> Vec<IpPrefix> {
-    let hosts = lab.nodes.iter().filter_map(Node::as_host);
-    hosts
-        .flat_map(|host| {
-            let of_interfaces = host.interfaces.values().flat_map(|interface| &interface.addresses);
-            host.addresses.iter().chain(of_interfaces)
-        })
-        .copied()
-        .collect()
+    let all = lab.nodes.iter().filter_map(Node::given).flat_map(|(addresses, interfaces)| {
+        addresses.iter().chain(interfaces.values().flat_map(|interface| &interface.addresses))
+    });
+    all.copied().collect()
 }
 
 impl Addresses {

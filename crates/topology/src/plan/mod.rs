@@ -3,7 +3,8 @@
 //! ```text
 //! segments    which interfaces reach each other without a router
 //! pools       networks for them                 addresses   the addresses of interfaces
-//! routes      the shortest paths                names       /etc/hosts
+//! routes      the shortest paths                table       routes in little memory
+//! names       /etc/hosts
 //! draw        seeds, MAC addresses, keys
 //! ```
 
@@ -13,26 +14,32 @@ mod names;
 mod parts;
 mod pools;
 mod routes;
-mod segments;
+pub(crate) mod segments;
+mod table;
 mod warnings;
 
-use crate::model::{At, Attachments, Fault, Kind, Lab, NodeName};
+use crate::model::{At, Attachments, Fault, Kind, Lab, LinkName, NodeName};
 use addresses::Addresses;
 use adit_device::MacAddr;
 use adit_packet::IpPrefix;
 use adit_service::error::{Error, Result};
+use adit_service::netem::profile::Profiles;
 use adit_service::supervisor::seed;
 use adit_tunnel::PrivateKey;
 use draw::Draw;
-pub use parts::{Cable, Interface, Medium, Outlet, Route, Station, Tunnel, TunnelEnd};
+pub use parts::{Cable, Interface, Medium, Outlet, Station, Tunnel, TunnelEnd};
 use routes::Network;
 use segments::Segments;
 use std::collections::{BTreeMap, HashSet};
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
+pub use table::{Route, Routes};
 
 /// The IP MTU of a link for which none is given.
 const MTU: u16 = 1500;
+
+/// The smallest IP MTU with IPv6 (RFC 8200).
+const MTU_MIN_V6: u16 = 1280;
 
 /// What WireGuard adds to a packet, over IPv6: IP, UDP, its header and its tag.
 const TUNNEL_OVERHEAD: u16 = 80;
@@ -88,10 +95,10 @@ impl Plan {
         let attachments = lab.check()?;
         let segments = Segments::new(&lab, &attachments);
         let addresses = Addresses::new(&lab, &attachments, &segments)?;
+        let mut faults = small_mtus(&lab, &addresses);
         let draw = Draw::new(seed);
         let macs = macs(&lab, &attachments, draw);
         let mut network = Network::new(&lab, &attachments, &segments, &addresses);
-        let mut faults = Vec::new();
         let mut stations = Vec::new();
         let mut stations_of = vec![None; lab.nodes.len()];
         let mut outlets: Vec<Outlet> = outlets(&segments, &addresses, &macs, &lab);
@@ -152,6 +159,19 @@ impl Plan {
         interface.map_or_else(|| name.to_string(), |interface| format!("{name}:{}", interface.name))
     }
 
+    /// The same with a link of these properties, which adit joins from now on if the kernel did.
+    #[must_use]
+    pub fn emulated(&self, link: &LinkName, profiles: Profiles) -> Self {
+        let mut new = self.clone();
+        if let Some(at) = new.lab.links.iter().position(|of| of.name == *link) {
+            new.lab.links[at].netem = Some(profiles);
+            if new.cables[at].medium == Medium::Veth {
+                new.cables[at].medium = Medium::Taps;
+            }
+        }
+        new
+    }
+
     /// Describes what is valid but rarely meant.
     #[must_use]
     pub fn warnings(&self) -> Vec<String> {
@@ -164,6 +184,24 @@ impl Plan {
         let lab = Lab { seed: Some(seed), ..self.lab.clone() };
         Self::with_seed(lab, seed).unwrap_or_else(|_| self.clone())
     }
+}
+
+/// Links and tunnels with IPv6 whose MTU is too small for it.
+fn small_mtus(lab: &Lab, addresses: &Addresses) -> Vec<Fault> {
+    let has_v6 = |of: &[IpPrefix]| of.iter().any(|address| address.ip().is_ipv6());
+    let links = lab.links.iter().zip(&addresses.of_end).enumerate();
+    let links = links.filter(|(_, (_, ends))| ends.iter().any(|end| has_v6(end)));
+    let links = links.map(|(at, (link, _))| (At::Link(at), link.mtu));
+    let tunnels = lab.tunnels.iter().zip(&addresses.tunnels).enumerate();
+    let tunnels = tunnels.filter(|(_, (_, networks))| has_v6(networks));
+    let tunnels = tunnels.map(|(at, (tunnel, _))| (At::Tunnel(at), tunnel.mtu));
+    let small = links.chain(tunnels).filter(|(_, mtu)| *mtu != 0 && *mtu < MTU_MIN_V6);
+    let fault = |(at, mtu)| Fault {
+        at,
+        message: format!("an MTU of {mtu} is too small for IPv6, which needs {MTU_MIN_V6}"),
+        help: Some("for a lab without IPv6, give `pool` only networks of IPv4".to_owned()),
+    };
+    small.map(fault).collect()
 }
 
 /// A station but for the texts of its files about names, which need all stations.
@@ -204,7 +242,7 @@ fn station(
         node,
         interfaces,
         loopback: network.loopbacks(node).to_vec(),
-        routes,
+        routes: network.destinations().pack(routes),
         masquerade,
         hosts: "".into(),
         dns: servers.to_vec(),
@@ -224,13 +262,13 @@ fn networks(addresses: &Addresses, stations: &[Station]) -> Vec<IpPrefix> {
 type Macs = Vec<[MacAddr; 2]>;
 
 fn macs(lab: &Lab, attachments: &Attachments, draw: Draw) -> Macs {
-    let hosts = lab.nodes.iter().filter_map(crate::model::Node::as_host);
-    let given = hosts.flat_map(|host| host.interfaces.values().filter_map(|of| of.mac));
+    let all = lab.nodes.iter().filter_map(crate::model::Node::given);
+    let given = all.flat_map(|(_, interfaces)| interfaces.values().filter_map(|of| of.mac));
     let mut taken: HashSet<[u8; 6]> = given.map(|mac| mac.0).collect();
     let mut of_end = |link: usize, end: usize| {
         let node = &lab.nodes[attachments.nodes[link][end]];
         let name = attachments.names[link][end];
-        let given = name.and_then(|name| node.as_host()?.interfaces.get(&name)?.mac);
+        let given = name.and_then(|name| node.given()?.1.get(&name)?.mac);
         let shown = name.map_or_else(|| lab.links[link].name.to_string(), |name| name.to_string());
         given.unwrap_or_else(|| {
             let mut all = (0..).map(|attempt| draw.mac(node.name.as_str(), &shown, attempt));
@@ -348,10 +386,17 @@ fn tunnels(
             TunnelEnd {
                 node,
                 interface,
-                private_key: PrivateKey::from_bytes(draw.key(tunnel.name.as_str(), name)),
+                private_key: tunnel.keys[end].clone().unwrap_or_else(|| {
+                    PrivateKey::from_bytes(draw.key(tunnel.name.as_str(), name))
+                }),
                 addresses: given.iter().copied().chain(drawn).collect(),
                 endpoint: own.next().zip(port).map(|(own, port)| SocketAddr::new(own.ip(), port)),
-                mtu: if tunnel.mtu == 0 { smallest - TUNNEL_OVERHEAD } else { tunnel.mtu },
+                mtu: if tunnel.mtu == 0 {
+                    // What does not fit is sent in fragments.
+                    smallest.saturating_sub(TUNNEL_OVERHEAD).max(MTU_MIN_V6)
+                } else {
+                    tunnel.mtu
+                },
             }
         };
         let mut ends = [end(0), end(1)];

@@ -1,6 +1,7 @@
 //! The parts of a plan: plain data.
 
 use crate::model::LinkName;
+use crate::plan::table::Routes;
 use adit_device::{IfName, MacAddr};
 use adit_packet::IpPrefix;
 use adit_tunnel::PrivateKey;
@@ -17,7 +18,7 @@ pub struct Station {
     /// Addresses of `lo`, beside 127.0.0.1 and ::1.
     pub loopback: Vec<IpPrefix>,
     /// Its routes beside those to connected networks, given ones included.
-    pub routes: Vec<Route>,
+    pub routes: Routes,
     /// What leaves by this interface, by its place, gets its address as source.
     pub masquerade: Option<usize>,
     /// The text of its `/etc/hosts`.
@@ -39,19 +40,6 @@ pub struct Interface {
     pub mtu: u16,
     /// Its addresses, those of IPv4 first.
     pub addresses: Vec<IpPrefix>,
-}
-
-/// A route.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Route {
-    /// Where it leads.
-    pub to: IpPrefix,
-    /// The next hop; `None`: it is on the link.
-    pub via: Option<IpAddr>,
-    /// The interface, by its place among those of the node.
-    pub interface: usize,
-    /// Its metric.
-    pub metric: Option<u32>,
 }
 
 /// A link of a NAT: hosts there have a way out.

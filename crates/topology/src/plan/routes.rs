@@ -7,9 +7,10 @@
 
 use crate::model::{Attachments, Host, Kind, Lab, Routing};
 use crate::plan::addresses::Addresses;
-use crate::plan::parts::{Interface, Route};
+use crate::plan::parts::Interface;
 use crate::plan::pools::merged;
 use crate::plan::segments::{Member, Segments};
+use crate::plan::table::{Destinations, Route};
 use adit_packet::{IpFamily, IpPrefix};
 use std::cmp::Reverse;
 use std::collections::{BTreeMap, BinaryHeap, HashMap};
@@ -25,6 +26,8 @@ pub(super) struct Network<'a> {
     ends: Vec<Vec<NodeEnd>>,
     /// Addresses of `lo` at each node.
     loopbacks: Vec<Vec<IpPrefix>>,
+    /// Where routes lead.
+    destinations: Destinations,
     /// The paths from each segment, once they are computed; for hosts in one segment only.
     known: HashMap<usize, Paths>,
 }
@@ -79,8 +82,20 @@ impl<'a> Network<'a> {
         let loopbacks = lab.nodes.iter().enumerate().map(|(node, of)| {
             of.as_host().map_or_else(Vec::new, |host| loopbacks(host, attachments.ends[node].len()))
         });
-        let loopbacks = loopbacks.collect();
-        Self { lab, segments, addresses, ends, loopbacks, known: HashMap::new() }
+        let loopbacks: Vec<Vec<IpPrefix>> = loopbacks.collect();
+        // As `by_paths` finds them.
+        let of_segments = segments.members.iter().zip(&addresses.networks);
+        let destinations = of_segments.flat_map(|(members, networks)| {
+            let of_lo = members.iter().flat_map(|member| &loopbacks[member.node]);
+            networks.iter().copied().chain(of_lo.map(|address| IpPrefix::host(address.ip())))
+        });
+        let destinations = Destinations::new(destinations);
+        Self { lab, segments, addresses, ends, loopbacks, destinations, known: HashMap::new() }
+    }
+
+    /// The destinations that nodes have in common.
+    pub(super) const fn destinations(&self) -> &Destinations {
+        &self.destinations
     }
 
     /// The addresses of `lo` of a node, but 127.0.0.1 and ::1.

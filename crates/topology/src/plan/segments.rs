@@ -94,7 +94,7 @@ impl Segments {
                     let (switch, port, end) =
                         if at_a { (nodes[0], a, 1) } else { (nodes[1], b, 0) };
                     // A host sends and expects frames without a tag.
-                    if let Some(vlan) = ingress(port, OnCable::Untagged) {
+                    if let Some(vlan) = of_host(port) {
                         let network = inside.of(switch, vlan, &mut sets);
                         sets.join(network, 2 * number + end);
                     }
@@ -125,15 +125,20 @@ impl Segments {
 }
 
 /// The VLANs that a frame of some host can be in, and [`UNTAGGED`].
-fn vlans(lab: &Lab) -> BTreeSet<u16> {
+pub(crate) fn vlans(lab: &Lab) -> BTreeSet<u16> {
     let ends = lab.links.iter().flat_map(|link| &link.ends);
-    let untagged = ends.filter_map(|end| ingress(&end.port, OnCable::Untagged));
+    let untagged = ends.filter_map(|end| of_host(&end.port));
     untagged.chain([UNTAGGED]).collect()
 }
 
 /// The VLAN at one switch of a frame that is in `vlan` at another, over a cable between these ports.
-fn across(from: &PortConfig, vlan: u16, to: &PortConfig) -> Option<u16> {
+pub(crate) fn across(from: &PortConfig, vlan: u16, to: &PortConfig) -> Option<u16> {
     ingress(to, egress(from, vlan)?)
+}
+
+/// The VLAN of a host at a port, which sends frames without a tag.
+pub(crate) fn of_host(port: &PortConfig) -> Option<u16> {
+    ingress(port, OnCable::Untagged)
 }
 
 /// How a frame of a VLAN leaves by a port, if it does.

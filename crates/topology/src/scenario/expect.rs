@@ -237,7 +237,7 @@ impl<'a> Line<'a> {
 
     fn station(&mut self, what: &str) -> Result<NodeName, Wrong> {
         let names = self.names;
-        self.read(what, |word| names.station(&word.text))
+        self.read(what, |word| names.host(&word.text))
     }
 
     fn target(&mut self) -> Result<Target, Wrong> {

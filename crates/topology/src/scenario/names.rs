@@ -20,14 +20,15 @@ impl<'a> Names<'a> {
         Self { lab, traffic: Vec::new() }
     }
 
-    /// A node that sends and receives: a host or a guest.
+    /// A node in which adit sends, receives and runs commands.
     ///
     /// # Errors
     /// An unknown name, or a node of another kind.
-    pub fn station(&self, name: &str) -> Result<NodeName, Wrong> {
+    pub fn host(&self, name: &str) -> Result<NodeName, Wrong> {
         let node = self.lab.node(name);
         let what = match node.map(|node| &node.kind) {
-            Some(Kind::Host(_) | Kind::Guest(_)) => return self.node(name),
+            Some(Kind::Host(_)) => return self.node(name),
+            Some(Kind::Guest(_)) => "a guest, in which adit runs nothing",
             Some(Kind::Switch(_)) => "a switch",
             Some(Kind::Nat(_)) => "a NAT",
             Some(Kind::Outside(_)) => "outside the lab",
@@ -70,7 +71,7 @@ impl<'a> Names<'a> {
         self.link(name).map(Part::Link).map_err(|_| unknown("link or node", name, known))
     }
 
-    /// A host, or an address.
+    /// A host, a guest or an address.
     ///
     /// # Errors
     /// An unknown name.
@@ -78,7 +79,11 @@ impl<'a> Names<'a> {
         if let Ok(address) = text.parse() {
             return Ok(Target::Address(address));
         }
-        self.station(text).map(Target::Node)
+        match self.lab.node(text).map(|node| &node.kind) {
+            Some(Kind::Guest(_)) => self.node(text),
+            _ => self.host(text),
+        }
+        .map(Target::Node)
     }
 
     /// Traffic with a name.

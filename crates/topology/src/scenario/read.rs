@@ -142,7 +142,7 @@ impl Reader<'_> {
     }
 
     fn run(&self, mut table: Table<'_>) -> Option<Event> {
-        let node = table.required("node", |value| self.names.station(&text(value)?));
+        let node = table.required("node", |value| self.names.host(&text(value)?));
         let command = table.required("command", text);
         table.finish();
         Some(Event::Run { node: node?, command: command? })
@@ -155,7 +155,7 @@ impl Reader<'_> {
             let is_taken = names.traffic.contains(&name);
             if is_taken { Err(Wrong::new("is the name of other traffic")) } else { Ok(name) }
         });
-        let mut station = |key| table.required(key, |value| names.station(&text(value)?));
+        let mut station = |key| table.required(key, |value| names.host(&text(value)?));
         let (from, to) = (station("from"), station("to"));
         let protocol = table.get("protocol", one_of(&PROTOCOLS)).unwrap_or_default();
         let bytes = table.get("bytes", positive);

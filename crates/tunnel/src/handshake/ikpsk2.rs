@@ -24,13 +24,14 @@ pub(crate) struct Remote<'a> {
     pub(crate) public: &'a PublicKey,
     /// The shared secret of the static keys, computed once per peer.
     pub(crate) shared: &'a SharedSecret,
-    pub(crate) preshared: &'a PresharedKey,
 }
 
 /// The keys of a new session.
 pub(crate) struct SessionKeys {
     pub(crate) send: Key,
     pub(crate) recv: Key,
+    /// The secret that two of adit derive further keys from.
+    pub(crate) exporter: Key,
     /// The index that the peer chose for it.
     pub(crate) their_index: u32,
 }
@@ -71,25 +72,30 @@ impl Initiated {
         Some((Self { index, ephemeral, symmetric }, message))
     }
 
-    /// Derives the session keys from a response (NDSS 2017, 5.4.3); `None` if it does not authenticate.
+    /// Derives the session keys from a response (NDSS 2017, 5.4.3), with the first of the preshared keys by which it
+    /// authenticates, and returns which one that is; `None` if it does not authenticate.
     ///
     /// The state stays: a forged response does not end the handshake.
     pub(crate) fn finish(
         &self,
         us: &Identity,
-        them: &Remote<'_>,
+        preshared: &[&PresharedKey],
         message: &Response,
-    ) -> Option<SessionKeys> {
+    ) -> Option<(usize, SessionKeys)> {
         let mut symmetric = self.symmetric.clone();
         let theirs = PublicKey(message.ephemeral);
         symmetric.mix_key(&theirs.0);
         symmetric.mix_hash(&theirs.0);
         symmetric.mix_key(self.ephemeral.agree(&theirs)?.as_bytes());
         symmetric.mix_key(us.private.agree(&theirs)?.as_bytes());
-        let key = symmetric.mix_preshared(them.preshared.as_bytes());
-        symmetric.open(&key, &message.nothing.text, &message.nothing.tag)?;
-        let [send, recv] = symmetric.split();
-        Some(SessionKeys { send, recv, their_index: message.sender })
+        preshared.iter().enumerate().find_map(|(at, preshared)| {
+            let mut symmetric = symmetric.clone();
+            let key = symmetric.mix_preshared(preshared.as_bytes());
+            symmetric.open(&key, &message.nothing.text, &message.nothing.tag)?;
+            let [send, recv] = symmetric.split();
+            let exporter = symmetric.export();
+            Some((at, SessionKeys { send, recv, exporter, their_index: message.sender }))
+        })
     }
 }
 
@@ -98,7 +104,7 @@ pub(crate) struct Received {
     /// The claimed sender. It is authenticated only after [`Self::timestamp`].
     pub(crate) public: PublicKey,
     their_index: u32,
-    ephemeral: PublicKey,
+    pub(crate) ephemeral: PublicKey,
     timestamp: Sealed<{ Tai64n::LEN }>,
     symmetric: Symmetric,
 }
@@ -143,10 +149,11 @@ impl Received {
         let key = self.symmetric.mix_preshared(preshared.as_bytes());
         let nothing = seal(&mut self.symmetric, &key, &[]);
         let [recv, send] = self.symmetric.split();
+        let exporter = self.symmetric.export();
         let their_index = self.their_index;
         let message =
             Response { sender: index, receiver: their_index, ephemeral: public.0, nothing };
-        Some((SessionKeys { send, recv, their_index }, message))
+        Some((SessionKeys { send, recv, exporter, their_index }, message))
     }
 }
 

@@ -88,6 +88,15 @@ impl Budget {
         true
     }
 
+    /// One message more of this source is within the limits.
+    fn expect(&mut self, source: Source) {
+        if let Some(load) = self.sources.get_mut(&source) {
+            load.tokens = load.tokens.with_one(self.each);
+            load.messages = load.messages.saturating_sub(Load::MESSAGE);
+            self.tokens = self.tokens.with_one(self.total);
+        }
+    }
+
     /// The load of a source, which is added if the source is new.
     fn load(&mut self, now: Instant, source: Source) -> &mut Load {
         if self.sources.len() >= self.sources_max && !self.sources.contains_key(&source) {
@@ -199,6 +208,12 @@ impl Bucket {
         let full = self.full.max(now) + rate.interval();
         (full.since(now) <= usable).then_some(Self { full })
     }
+
+    /// The bucket after a token was added.
+    fn with_one(self, rate: Rate) -> Self {
+        let full = self.full.since_origin().saturating_sub(rate.interval());
+        Self { full: Instant::ZERO + full }
+    }
 }
 
 impl Limiter {
@@ -231,6 +246,12 @@ impl Limiter {
             replies: Bucket::FULL,
             per_second,
         }
+    }
+
+    /// A peer that has authenticated will send one handshake message more, which must not cost it one of its host.
+    pub(crate) fn expect(&mut self, source: Source) {
+        self.unproven.expect(source);
+        self.proven.expect(source);
     }
 
     /// Decides about a message from a source with that proof.

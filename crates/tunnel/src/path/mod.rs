@@ -7,8 +7,6 @@ use core::time::Duration;
 
 use adit_packet::Instant;
 
-/// Unanswered hellos after which a peer counts as another implementation.
-const HELLOS_MAX: u8 = 3;
 /// Probes of one length before it counts as too long (RFC 8899, 5.1.2: `MAX_PROBES`).
 const TRIES_MAX: u8 = 3;
 /// A packet length that fits every path: 1280 (IPv6) minus 80 bytes of headers.
@@ -26,7 +24,6 @@ const STEP: u16 = 16;
 pub(crate) struct Path {
     mtu: u16,
     ours: bool,
-    hellos: u8,
     /// The longest length known to fit; `None` at first.
     low: Option<u16>,
     /// The longest length that may fit.
@@ -55,7 +52,6 @@ impl Path {
         Self {
             mtu,
             ours: false,
-            hellos: 0,
             low: None,
             high: mtu,
             first: mtu,
@@ -98,28 +94,23 @@ impl Path {
 
     /// The path has changed: restarts from `mtu`.
     pub(crate) fn moved(&mut self, mtu: u16) {
-        let (ours, hellos) = (self.ours, self.hellos);
-        *self = Self { ours, hellos, ..Self::new(mtu) };
+        let ours = self.ours;
+        *self = Self { ours, ..Self::new(mtu) };
         self.due = ours.then_some(Instant::ZERO);
     }
 
-    /// A session began: continues the search. Returns whether to send a hello, because the peer may be adit and
-    /// does not know that we are.
-    pub(crate) fn begin_session(&mut self, now: Instant, extensions: bool) -> bool {
+    /// A session began: continues the search.
+    pub(crate) fn begin_session(&mut self, now: Instant) {
         if self.ours {
             self.due.get_or_insert(now);
             self.is_used = true;
         }
-        let says_hello = extensions && !self.ours && self.hellos < HELLOS_MAX;
-        self.hellos += u8::from(says_hello);
-        says_hello
     }
 
     /// The peer is adit: starts the search.
     pub(crate) fn found_ours(&mut self, now: Instant) {
         if !self.ours {
-            // Should its answers stop for a while, it is asked again.
-            (self.ours, self.hellos) = (true, 0);
+            self.ours = true;
             self.due = Some(now);
         }
     }

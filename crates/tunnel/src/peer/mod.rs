@@ -1,6 +1,8 @@
 //! One peer: its endpoint, handshake, sessions and timers.
 
 mod discovery;
+mod greet;
+mod post_quantum;
 pub(crate) mod send;
 mod shaping;
 mod vxlan;
@@ -20,11 +22,13 @@ use crate::keys::SharedSecret;
 use crate::keys::{KEY_LEN, PresharedKey, PrivateKey, PublicKey};
 use crate::message::INITIATION_LEN;
 use crate::path::Path;
+use crate::post_quantum::{Hybrid, NOT_POST_QUANTUM};
 use crate::session::timers::{Attempt, Timers, is_due};
 use crate::session::{Session, Sessions};
 use crate::shape::Shapers;
 use crate::shared::Shared;
 use crate::status::{PeerStatus, TunnelEvent};
+use crate::suite::Suite;
 use adit_engine::{DropCounts, DropReason, Endpoint, Outbox, Request};
 
 /// Packets that wait for the handshake of one peer: the first window of a connection. The oldest are dropped.
@@ -59,6 +63,11 @@ pub(crate) struct Peer {
     queue: VecDeque<PacketBuf>,
     pub(crate) shapers: Shapers,
     pub(crate) path: Path,
+    /// Sessions in a row in which no hello came.
+    ungreeted: u8,
+    /// The suite that the owner knows of.
+    reported_suite: Suite,
+    hybrid: Hybrid,
     pub(crate) reassembly: Reassembly,
     pub(crate) bytes_sent: u64,
     pub(crate) bytes_received: u64,
@@ -89,6 +98,9 @@ impl Peer {
             queue: VecDeque::new(),
             shapers: Shapers::default(),
             path: Path::new(shared.config.mtu),
+            ungreeted: 0,
+            reported_suite: Suite::default(),
+            hybrid: Hybrid::default(),
             reassembly: Reassembly::default(),
             bytes_sent: 0,
             bytes_received: 0,
@@ -147,6 +159,7 @@ impl Peer {
         }
         self.shapers.set(config.shape_out, config.shape_in, || shared.random_u64());
         self.config = config;
+        self.set_post_quantum(shared);
         self.schedule(shared);
     }
 
@@ -208,7 +221,8 @@ impl Peer {
     /// Ends the handshake and all sessions, and erases their keys.
     pub(crate) fn end_sessions(&mut self, shared: &mut Shared) {
         self.abandon_handshake(shared);
-        shared.free(self.sessions.clear());
+        shared.end(self.sessions.clear());
+        self.hybrid.exchange.clear();
         self.timers = Timers { persistent: self.timers.persistent, ..Timers::default() };
     }
 
@@ -232,7 +246,7 @@ impl Peer {
     }
 
     pub(crate) fn remote<'a>(&'a self, secret: &'a SharedSecret) -> Remote<'a> {
-        Remote { public: &self.config.public_key, shared: secret, preshared: &self.preshared }
+        Remote { public: &self.config.public_key, shared: secret }
     }
 
     pub(crate) const fn preshared(&self) -> &PresharedKey {
@@ -247,11 +261,15 @@ impl Peer {
         packet: PacketBuf,
         out: &mut Outbox,
     ) {
-        if self.can_send(now, shared) {
+        if self.can_send_data(now, shared) {
             return self.send_now(shared, now, packet, out);
         }
         if self.endpoint.is_none() || self.shared_secret.is_none() {
             return self.discard(packet, DropReason::NO_DESTINATION, out);
+        }
+        if self.is_refused() {
+            self.discard(packet, NOT_POST_QUANTUM, out);
+            return self.want_session(shared, now, out);
         }
         if self.queue.len() >= QUEUE_MAX
             && let Some(oldest) = self.queue.pop_front()
@@ -272,6 +290,11 @@ impl Peer {
         let timing = &shared.config.timing;
         self.endpoint.is_some()
             && self.sessions.current.as_ref().is_some_and(|session| session.can_send(now, timing))
+    }
+
+    fn can_send_data(&self, now: Instant, shared: &Shared) -> bool {
+        self.can_send(now, shared)
+            && self.sessions.current.as_ref().is_some_and(|session| session.carries_data)
     }
 
     /// Sends the queued packets.
@@ -299,6 +322,12 @@ impl Peer {
                 attempt.since = now;
             }
             return;
+        }
+        if let Some(due) = self.exchange_deadline(now, &shared.config.timing) {
+            // A session with a post-quantum key follows from the one that there is.
+            self.timers.retry = Some(due);
+            self.timers.attempt = Some(Attempt::new(now));
+            return self.schedule(shared);
         }
         let earliest = self.last_initiation.map(|last| last + shared.config.timing.rekey_timeout);
         match earliest.filter(|&earliest| earliest > now) {
@@ -334,9 +363,8 @@ impl Peer {
             return;
         };
         let timestamp = shared.timestamp(now);
-        let ephemeral = new_key(shared);
         self.abandon_handshake(shared);
-        let index = shared.new_index(self.slot);
+        let (ephemeral, index) = self.begin_handshake(shared);
         let Some(us) = &shared.us else { return shared.free([Some(index)]) };
         shared.holds_keys(ephemeral.as_bytes());
         let remote = self.remote(&secret);
@@ -344,9 +372,13 @@ impl Peer {
         let Some((initiated, message)) = made else { return shared.free([Some(index)]) };
         self.initiated = Some(initiated);
         self.last_initiation = Some(now);
-        self.timers.attempt.get_or_insert(Attempt::new(now));
+        let timing = shared.config.timing;
+        let is_first = self.timers.attempt.get_or_insert(Attempt::new(now)).unanswered == 0;
+        // A peer that is adit gets the second initiation soon: it follows from an exchange, or from a restart.
+        let is_ours = self.path.is_ours() || self.had_post_quantum();
+        let patience = timing.rekey_timeout / if is_first && is_ours { 5 } else { 1 };
         let jitter = shared.jitter();
-        self.timers.retry = Some(now + shared.config.timing.rekey_timeout + jitter);
+        self.timers.retry = Some(now + patience + jitter);
         self.timers.sent(now, self.config.persistent_keepalive);
         if let Endpoint::Udp(address) = endpoint {
             // If the queue of requests is full, the next initiation repeats it.
@@ -374,6 +406,14 @@ impl Peer {
         }
     }
 
+    /// Counts bytes sent in the current session.
+    fn count_sent(&mut self, len: usize) {
+        self.bytes_sent += count(len);
+        if let Some(session) = &mut self.sessions.current {
+            session.volume += count(len);
+        }
+    }
+
     /// Begins a session that we initiated.
     pub(crate) fn begin(
         &mut self,
@@ -383,8 +423,9 @@ impl Peer {
         out: &mut Outbox,
     ) {
         let gone = self.sessions.begin(session);
-        shared.free(gone);
-        if self.queue.is_empty() {
+        shared.end(gone);
+        let carries_data = self.sessions.current.as_ref().is_some_and(|it| it.carries_data);
+        if carries_data && self.queue.is_empty() {
             // The responder may send once it has heard from us in the session (NDSS 2017, 5.4.6).
             self.send_keepalive(shared, now, out);
         }
@@ -395,12 +436,21 @@ impl Peer {
     pub(crate) fn connected(&mut self, shared: &mut Shared, now: Instant, out: &mut Outbox) {
         self.last_handshake = Some(now);
         self.abandon_handshake(shared);
-        self.timers.completed();
         self.timers.began(now, &shared.config.timing);
-        let peer = self.config.public_key;
-        shared.event(TunnelEvent::Connected { peer, endpoint: self.endpoint });
-        self.send_queue(shared, now, out);
-        self.say_hello(shared, now, out);
+        if self.sessions.current.as_ref().is_some_and(|session| session.carries_data) {
+            self.timers.completed();
+            let peer = self.config.public_key;
+            shared.event(TunnelEvent::Connected { peer, endpoint: self.endpoint });
+            self.send_queue(shared, now, out);
+        } else {
+            // The attempt is over with a session that carries data.
+            let due = self.exchange_deadline(now, &shared.config.timing).unwrap_or(now);
+            self.timers.retry = self.timers.attempt.map(|_| due);
+        }
+        self.begin_exchange(shared, now, out);
+        self.path.begin_session(now);
+        self.begin_greeting(shared, now, out);
+        self.schedule(shared);
     }
 
     /// Notes an authenticated message: the peer moves to its source (NDSS 2017, 2.1).
@@ -433,9 +483,11 @@ impl Peer {
     pub(crate) fn handle_timeout(&mut self, shared: &mut Shared, now: Instant, out: &mut Outbox) {
         if is_due(&mut self.timers.forget, now) {
             let gone = self.sessions.clear();
-            shared.free(gone);
+            shared.end(gone);
             self.abandon_handshake(shared);
+            self.hybrid.exchange.clear();
         }
+        self.run_exchange(shared, now, out);
         if is_due(&mut self.timers.retry, now) {
             self.retry(shared, now, out);
         }
@@ -456,6 +508,7 @@ impl Peer {
             self.timers.persistent = Some(now + interval);
             self.send_keepalive(shared, now, out);
         }
+        self.greet(shared, now, out);
         self.probe_path(shared, now, out);
         self.run_shapers(shared, now, out);
         self.schedule(shared);
@@ -463,15 +516,25 @@ impl Peer {
 
     /// No response: sends another initiation, or gives up after Rekey-Attempt-Time (NDSS 2017, 6.4).
     fn retry(&mut self, shared: &mut Shared, now: Instant, out: &mut Outbox) {
+        let is_held_back = self.is_held_back(now, &shared.config.timing);
         let Some(attempt) = &mut self.timers.attempt else { return };
-        attempt.unanswered = attempt.unanswered.saturating_add(1);
-        let (peer, count) = (self.config.public_key, attempt.unanswered);
-        shared.event(TunnelEvent::Unanswered { peer, count });
-        let silent = now.since(attempt.reported) >= shared.config.timing.silent_after;
-        if silent {
-            attempt.reported = now;
-            shared.event(TunnelEvent::Silent { peer: self.config.public_key });
+        if is_held_back {
+            // The first time it may have lost the session in which we asked.
+            if self.has_failed() {
+                self.refuse(shared);
+                self.drop_queue(shared, out, NOT_POST_QUANTUM);
+            }
+        } else {
+            attempt.unanswered = attempt.unanswered.saturating_add(1);
+            let (peer, count) = (self.config.public_key, attempt.unanswered);
+            shared.event(TunnelEvent::Unanswered { peer, count });
+            let silent = now.since(attempt.reported) >= shared.config.timing.silent_after;
+            if silent {
+                attempt.reported = now;
+                shared.event(TunnelEvent::Silent { peer: self.config.public_key });
+            }
         }
+        let Some(attempt) = &self.timers.attempt else { return };
         if now.since(attempt.since) >= shared.config.timing.rekey_attempt_time {
             self.timers.completed();
             self.abandon_handshake(shared);
@@ -486,7 +549,15 @@ impl Peer {
 
     /// Schedules the next wake-up for this peer.
     pub(crate) fn schedule(&mut self, shared: &mut Shared) {
-        let next = [self.timers.next(), self.path.next_timeout(), self.shapers.next_timeout()];
+        let hello = self.sessions.current.as_ref().and_then(|session| session.greeting.due());
+        let offer = self.hybrid.exchange.due();
+        let next = [
+            self.timers.next(),
+            hello,
+            offer,
+            self.path.next_timeout(),
+            self.shapers.next_timeout(),
+        ];
         let next = next.into_iter().flatten().min();
         shared.wakes.schedule(self.slot, &mut self.scheduled, next);
     }
@@ -504,9 +575,11 @@ impl Peer {
             bytes_received: self.bytes_received,
             last_handshake: self.last_handshake,
             last_authentic: self.last_authentic,
-            connected: self.can_send(now, shared),
+            connected: self.can_send_data(now, shared),
             path_mtu: self.path.mtu(),
             extensions: self.path.is_ours(),
+            suite: self.sessions.current.as_ref().map(|session| session.suite),
+            post_quantum: self.post_quantum_status(),
             queued: self.queue.len() + self.shapers.len(),
             drops: self.drops.clone(),
         }

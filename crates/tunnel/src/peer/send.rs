@@ -15,7 +15,7 @@ use crate::message::{DATA_HEADER_LEN, DATA_OVERHEAD};
 use crate::noise::TAG_LEN;
 use crate::path::mss;
 use crate::path::too_big;
-use crate::peer::{Peer, count};
+use crate::peer::Peer;
 use crate::session::SendKey;
 use crate::shared::{BULK_LEN, Shared};
 use adit_engine::{DropReason, Endpoint, Outbox};
@@ -137,8 +137,8 @@ impl Peer {
         }
     }
 
-    /// Sends a message of our own: an empty one (a keepalive), or a control message, padded with zeros to `len`
-    /// bytes.
+    /// Sends a message of our own in the current session: an empty one (a keepalive), or a control message, padded
+    /// with zeros to `len` bytes.
     pub(crate) fn send_message(
         &mut self,
         shared: &mut Shared,
@@ -147,18 +147,37 @@ impl Peer {
         len: usize,
         out: &mut Outbox,
     ) {
-        let Some(path) = self.send_path(shared) else { return };
-        let Some(counter) = path.key.reserve(1, path.limit) else { return };
+        if let Some(session) = &self.sessions.current {
+            let key = Arc::clone(&session.send);
+            self.send_under(&key, shared, now, plain, len, out);
+        }
+    }
+
+    /// Sends a message of our own under the key of one session.
+    pub(crate) fn send_under(
+        &mut self,
+        key: &SendKey,
+        shared: &mut Shared,
+        now: Instant,
+        plain: &[u8],
+        len: usize,
+        out: &mut Outbox,
+    ) {
+        let Some(to) = self.endpoint else { return };
+        let limit = shared.config.timing.reject_after_messages;
+        let Some(counter) = key.reserve(1, limit) else { return };
         let Some(mut packet) = out.make(len + DATA_OVERHEAD) else { return };
         if let Some(message) = packet.grow(len + DATA_OVERHEAD) {
             message.fill(0);
             if let Some(text) = message.get_mut(DATA_HEADER_LEN..DATA_HEADER_LEN + plain.len()) {
                 text.copy_from_slice(plain);
             }
-            path.key.seal(counter, message);
+            key.seal(counter, message);
         }
-        self.bytes_sent += count(packet.len());
-        out.send(path.to, packet);
+        // A long one, which is no probe, may be cut where the path is narrower than 1280.
+        packet.meta.may_fragment = self.path.may_fragment(plain.len(), true);
+        self.count_sent(packet.len());
+        out.send(to, packet);
         self.after_send(shared, now, false, out);
     }
 
@@ -191,7 +210,7 @@ impl Peer {
         }
         let timing = &shared.config.timing;
         if self.sessions.current.as_ref().is_some_and(|session| session.is_worn(now, timing)) {
-            self.want_session(shared, now, out);
+            self.renew(shared, now, out);
         }
         self.schedule(shared);
     }
@@ -233,7 +252,7 @@ impl Peer {
         }
         path.key.seal(counter, packet.bytes_mut());
         packet.meta = Meta { ecn: path.ecn, may_fragment, ..Meta::default() };
-        self.bytes_sent += count(packet.len());
+        self.count_sent(packet.len());
         out.send(path.to, packet);
         Ok(())
     }
@@ -290,7 +309,7 @@ impl Peer {
                 train.meta.vnet.gso = Gso::UdpL4;
                 train.meta.vnet.gso_size = u16::try_from(datagram).unwrap_or(u16::MAX);
             }
-            self.bytes_sent += count(train.len());
+            self.count_sent(train.len());
             out.send(path.to, train);
             left -= in_train;
         }
@@ -371,7 +390,7 @@ impl Peer {
             message.grow(pad + TAG_LEN).into_iter().for_each(|rest| rest.fill(0));
             path.key.seal(counter, message.bytes_mut());
             message.meta.may_fragment = self.path.may_fragment(plain, false);
-            self.bytes_sent += count(message.len());
+            self.count_sent(message.len());
             out.send(path.to, message);
             at += piece.len();
         }

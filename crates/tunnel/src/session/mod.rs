@@ -1,5 +1,6 @@
 //! One session: two keys, a counter, a replay window.
 
+pub(crate) mod greeting;
 pub(crate) mod replay;
 pub(crate) mod timers;
 
@@ -7,12 +8,13 @@ use alloc::sync::Arc;
 use core::sync::atomic::{AtomicU64, Ordering};
 
 use adit_packet::Instant;
-use ring::aead::Aad;
 
 use crate::handshake::ikpsk2::SessionKeys;
 use crate::message::{DATA_HEADER_LEN, DataHeader};
-use crate::noise::{CipherKey, TAG_LEN, nonce};
+use crate::noise::{CipherKey, Key};
+use crate::session::greeting::Greeting;
 use crate::session::replay::ReplayWindow;
+use crate::suite::Suite;
 use crate::timing::Timing;
 
 /// The sending half of a session, usable from any thread.
@@ -39,15 +41,9 @@ impl SendKey {
     /// writes the tag to its last bytes. `counter` must be reserved for it.
     pub(crate) fn seal(&self, counter: u64, message: &mut [u8]) {
         let header = DataHeader { receiver: self.their_index, counter };
-        let Some((head, rest)) = message.split_first_chunk_mut::<DATA_HEADER_LEN>() else { return };
-        let Some((text, tag)) = rest.split_last_chunk_mut::<TAG_LEN>() else { return };
+        let Some((head, text)) = message.split_first_chunk_mut::<DATA_HEADER_LEN>() else { return };
         *head = header.to_bytes();
-        let sealed = self
-            .key
-            .0
-            .seal_in_place_separate_tag(nonce(counter), Aad::empty(), text)
-            .expect("a datagram is shorter than the cipher's 256 GiB");
-        tag.copy_from_slice(sealed.as_ref());
+        self.key.seal(counter, text);
     }
 }
 
@@ -55,14 +51,20 @@ impl SendKey {
 pub(crate) struct RecvKey(CipherKey);
 
 impl RecvKey {
-    /// Decrypts `buffer[skip..]`, which ends with the tag, to the front of `buffer`. Returns the length; `None` if
-    /// it does not authenticate, and then the contents of `buffer` are lost.
-    ///
-    /// So a packet is moved and decrypted in one pass.
+    /// See [`CipherKey::open`].
     pub(crate) fn open(&self, counter: u64, buffer: &mut [u8], skip: usize) -> Option<usize> {
-        let opened = self.0.0.open_within(nonce(counter), Aad::empty(), buffer, skip..);
-        opened.ok().map(|plain| plain.len())
+        self.0.open(counter, buffer, skip)
     }
+}
+
+/// The receiving half under the suite that both ends have agreed on.
+pub(crate) struct Upgrade {
+    pub(crate) suite: Suite,
+    /// Our index of it, which the peer writes to messages under this suite.
+    pub(crate) index: u32,
+    pub(crate) recv: Arc<RecvKey>,
+    /// The least counter that came under this suite; the maximum before the first one.
+    since: u64,
 }
 
 /// One session with a peer.
@@ -77,6 +79,18 @@ pub(crate) struct Session {
     pub(crate) initiator: bool,
     /// Whether a message near its end has requested a new one.
     pub(crate) asked_late: bool,
+    /// The secret that two of adit derive further keys from.
+    pub(crate) exporter: Key,
+    pub(crate) greeting: Greeting,
+    /// The suite that we send with.
+    pub(crate) suite: Suite,
+    pub(crate) upgrade: Option<Upgrade>,
+    /// Bytes sent in it.
+    pub(crate) volume: u64,
+    /// The number of the post-quantum key of its handshake.
+    pub(crate) post_quantum: Option<u32>,
+    /// Whether data may cross: a peer that needs a post-quantum key has sessions only to exchange one.
+    pub(crate) carries_data: bool,
 }
 
 impl core::fmt::Debug for Session {
@@ -103,7 +117,87 @@ impl Session {
             born: now,
             initiator,
             asked_late: false,
+            exporter: keys.exporter.clone(),
+            greeting: Greeting::default(),
+            suite: Suite::default(),
+            upgrade: None,
+            volume: 0,
+            post_quantum: None,
+            carries_data: true,
         }
+    }
+
+    /// Whether a message to us with this index belongs to it.
+    fn has_index(&self, index: u32) -> bool {
+        self.index == index || self.upgrade.as_ref().is_some_and(|upgrade| upgrade.index == index)
+    }
+
+    /// All its indices.
+    pub(crate) fn indices(&self) -> [Option<u32>; 2] {
+        [Some(self.index), self.upgrade.as_ref().map(|upgrade| upgrade.index)]
+    }
+
+    /// Prepares to receive under a suite with that index of ours.
+    pub(crate) fn accept_suite(&mut self, suite: Suite, index: u32) -> &Upgrade {
+        let [initiator, responder] = suite.keys(&self.exporter);
+        let key = if self.initiator { responder } else { initiator };
+        let recv = Arc::new(RecvKey(key));
+        self.upgrade.insert(Upgrade { suite, index, recv, since: u64::MAX })
+    }
+
+    /// Sends under the accepted suite from now on, to that index of the peer. Returns whether it did not before. The
+    /// counters continue.
+    pub(crate) fn switch_suite(&mut self, their_index: u32) -> bool {
+        let Some(suite) = self.upgrade.as_ref().map(|upgrade| upgrade.suite) else { return false };
+        if self.suite == suite {
+            return false;
+        }
+        let [initiator, responder] = suite.keys(&self.exporter);
+        let key = if self.initiator { initiator } else { responder };
+        let counter = AtomicU64::new(self.send.used());
+        self.send = Arc::new(SendKey { key, their_index, counter });
+        self.suite = suite;
+        true
+    }
+
+    /// Whether nothing is left to be said about it: hellos were exchanged, and the peer uses the suite that was agreed
+    /// on, if there is one.
+    pub(crate) fn is_settled(&self) -> bool {
+        let is_used = |upgrade: &Upgrade| upgrade.since != u64::MAX;
+        self.greeting.is_mutual() && self.upgrade.as_ref().is_none_or(is_used)
+    }
+
+    /// The suite that we send with, once it changes no more in this session.
+    pub(crate) fn final_suite(&self) -> Option<Suite> {
+        let is_final = self.suite != Suite::default()
+            || self.upgrade.is_none() && self.greeting.is_mutual()
+            || self.greeting.is_exhausted();
+        is_final.then_some(self.suite)
+    }
+
+    /// Decrypts `buffer[skip..]`, the rest of a message with this header, to the front of `buffer`. Returns its length;
+    /// `None` if it does not authenticate.
+    ///
+    /// The index gives the suite. The peer never returns to the first one: messages under it are accepted only if they
+    /// were sent before all those that came under the second one.
+    pub(crate) fn open(
+        &mut self,
+        header: DataHeader,
+        buffer: &mut [u8],
+        skip: usize,
+    ) -> Option<usize> {
+        let DataHeader { receiver, counter } = header;
+        let len = match &mut self.upgrade {
+            Some(upgrade) if upgrade.index == receiver => {
+                let len = upgrade.recv.open(counter, buffer, skip)?;
+                upgrade.since = upgrade.since.min(counter);
+                len
+            }
+            Some(upgrade) if counter > upgrade.since => return None,
+            _ => self.recv.open(counter, buffer, skip)?,
+        };
+        self.window.note(counter);
+        Some(len)
     }
 
     /// Whether it still accepts packets (NDSS 2017, 6.2).
@@ -113,13 +207,21 @@ impl Session {
 
     /// Whether it can still send packets.
     pub(crate) fn can_send(&self, now: Instant, timing: &Timing) -> bool {
-        self.is_alive(now, timing) && self.send.used() < timing.reject_after_messages
+        self.is_alive(now, timing)
+            && self.send.used() < timing.reject_after_messages
+            && !self.has_sent(timing.reject_after_bytes)
+    }
+
+    /// Whether that many bytes were sent under a suite whose keys have a limit.
+    fn has_sent(&self, bytes: u64) -> bool {
+        self.suite != Suite::ChaCha20Poly1305 && self.volume >= bytes
     }
 
     /// Whether to start a new session after sending (NDSS 2017, 6.2): by count on both sides, by time only on
     /// the initiator, so that the two do not start at once.
     pub(crate) fn is_worn(&self, now: Instant, timing: &Timing) -> bool {
         self.send.used() >= timing.rekey_after_messages
+            || self.has_sent(timing.rekey_after_bytes)
             || self.initiator && now.since(self.born) >= timing.rekey_after_time
     }
 
@@ -149,8 +251,8 @@ pub(crate) struct Sessions {
 }
 
 impl Sessions {
-    /// Begins a session that we initiated, which is confirmed. Returns the index of the session that it ends.
-    pub(crate) fn begin(&mut self, session: Session) -> [Option<u32>; 2] {
+    /// Begins a session that we initiated, which is confirmed. Returns the sessions that it ends.
+    pub(crate) fn begin(&mut self, session: Session) -> [Option<Session>; 2] {
         // A session that was never confirmed is newer than the current one.
         let unconfirmed = self.next.take();
         let current = self.current.replace(session);
@@ -158,39 +260,48 @@ impl Sessions {
             Some(next) => (Some(next), current),
             None => (current, None),
         };
-        let before = core::mem::replace(&mut self.previous, kept);
-        [before, gone].map(|session| session.map(|session| session.index))
+        [self.retire(kept), gone]
+    }
+
+    /// Keeps a session as the previous one; returns the one that ends. One that carries no data does not take the place
+    /// of one that does.
+    fn retire(&mut self, session: Option<Session>) -> Option<Session> {
+        match session {
+            Some(session) if !session.carries_data && self.previous.is_some() => Some(session),
+            session => core::mem::replace(&mut self.previous, session),
+        }
     }
 
     /// Stores a session that the peer initiated, which is not confirmed yet.
-    pub(crate) fn await_confirmation(&mut self, session: Session) -> [Option<u32>; 2] {
+    pub(crate) fn await_confirmation(&mut self, session: Session) -> [Option<Session>; 2] {
         let next = self.next.replace(session);
-        [next, self.previous.take()].map(|session| session.map(|session| session.index))
+        let is_needed = self.current.as_ref().is_some_and(|current| !current.carries_data);
+        [next, self.previous.take_if(|_| !is_needed)]
     }
 
     /// Notes a message in the session of that index: `next` becomes the current session. Returns whether it did,
-    /// and the index of the session that it ends.
-    pub(crate) fn confirm(&mut self, index: u32) -> (bool, Option<u32>) {
+    /// and the session that it ends.
+    pub(crate) fn confirm(&mut self, index: u32) -> (bool, Option<Session>) {
         let Some(next) = self.next.take_if(|next| next.index == index) else {
             return (false, None);
         };
         let current = self.current.replace(next);
-        let gone = core::mem::replace(&mut self.previous, current);
-        (true, gone.map(|session| session.index))
+        (true, self.retire(current))
     }
 
     /// The session of that index.
     pub(crate) fn by_index(&mut self, index: u32) -> Option<&mut Session> {
-        [&mut self.current, &mut self.next, &mut self.previous]
-            .into_iter()
-            .flatten()
-            .find(|session| session.index == index)
+        self.all().find(|session| session.has_index(index))
     }
 
-    /// Ends all sessions; returns their indices.
-    pub(crate) fn clear(&mut self) -> [Option<u32>; 3] {
+    /// All sessions, the one that is used most first.
+    pub(crate) fn all(&mut self) -> impl Iterator<Item = &mut Session> {
+        [&mut self.current, &mut self.next, &mut self.previous].into_iter().flatten()
+    }
+
+    /// Ends all sessions; returns them.
+    pub(crate) fn clear(&mut self) -> [Option<Session>; 3] {
         [self.current.take(), self.previous.take(), self.next.take()]
-            .map(|session| session.map(|session| session.index))
     }
 }
 
@@ -202,7 +313,7 @@ mod tests {
 
     fn session(index: u32) -> Session {
         let key = || Zeroizing::new([3; KEY_LEN]);
-        let keys = SessionKeys { send: key(), recv: key(), their_index: 9 };
+        let keys = SessionKeys { send: key(), recv: key(), exporter: key(), their_index: 9 };
         Session::new(Instant::ZERO, &keys, index, true)
     }
 
@@ -274,16 +385,17 @@ mod tests {
     #[test]
     fn the_next_session_becomes_the_current_one_when_it_is_used() {
         let mut sessions = Sessions::default();
-        assert_eq!(sessions.begin(session(1)), [None, None]);
-        assert_eq!(sessions.await_confirmation(session(2)), [None, None]);
+        let index = |session: Option<Session>| session.map(|session| session.index);
+        assert_eq!(sessions.begin(session(1)).map(index), [None, None]);
+        assert_eq!(sessions.await_confirmation(session(2)).map(index), [None, None]);
         assert_eq!(sessions.current.as_ref().unwrap().index, 1);
-        assert_eq!(sessions.confirm(1), (false, None));
-        assert_eq!(sessions.confirm(2), (true, None));
+        assert!(!sessions.confirm(1).0);
+        assert!(matches!(sessions.confirm(2), (true, None)));
         assert_eq!(sessions.current.as_ref().unwrap().index, 2);
         assert!(sessions.by_index(1).is_some(), "what is under way still arrives");
-        assert_eq!(sessions.begin(session(3)), [Some(1), None]);
-        assert_eq!(sessions.await_confirmation(session(4)), [None, Some(2)]);
-        assert_eq!(sessions.begin(session(5)), [None, Some(3)]);
-        assert_eq!(sessions.clear(), [Some(5), Some(4), None]);
+        assert_eq!(sessions.begin(session(3)).map(index), [Some(1), None]);
+        assert_eq!(sessions.await_confirmation(session(4)).map(index), [None, Some(2)]);
+        assert_eq!(sessions.begin(session(5)).map(index), [None, Some(3)]);
+        assert_eq!(sessions.clear().map(index), [Some(5), Some(4), None]);
     }
 }

@@ -82,8 +82,12 @@ impl Tunnel {
         if peer.timestamps.has_seen(unix, timestamp) {
             return Err(Refused::by_peer(peer, DropReason::REPLAYED));
         }
+        let key = peer.key_of_initiation(&received.ephemeral.0, message.sender);
         let gap = shared.config.timing.initiation_gap;
-        if peer.last_accepted.is_some_and(|last| now.since(last) < gap) {
+        // The handshake that follows from an exchange comes as soon as one round trip after the one before, and a
+        // restart may follow it as soon. It does not count.
+        let is_expected = key.as_ref().is_some_and(|(_, is_new)| *is_new);
+        if !is_expected && peer.last_accepted.is_some_and(|last| now.since(last) < gap) {
             return Err(DropReason::RATE_LIMITED.into());
         }
         if peer.refuses_endpoint(now, from) {
@@ -93,17 +97,21 @@ impl Tunnel {
         if let Some(by) = peer.timestamps.note(unix, timestamp) {
             shared.event(TunnelEvent::ClockAhead { peer: peer.config.public_key, by });
         }
-        peer.last_accepted = Some(now);
+        if !is_expected {
+            peer.last_accepted = Some(now);
+        }
         peer.bytes_received += count(bytes.len());
         let ephemeral = new_key(shared);
         let index = shared.new_index(slot);
-        let Some((keys, response)) = received.respond(peer.preshared(), &ephemeral, index) else {
+        let preshared = key.as_ref().map_or(peer.preshared(), |(key, _)| &key.preshared);
+        let Some((keys, response)) = received.respond(preshared, &ephemeral, index) else {
             shared.free([Some(index)]);
             return Err(DropReason::NOT_AUTHENTIC.into());
         };
-        let session = shared.begin(now, &keys, index, false);
+        let mut session = shared.begin(now, &keys, index, false);
+        peer.mark(&mut session, key.map(|(key, _)| key.number));
         let gone = peer.sessions.await_confirmation(session);
-        shared.free(gone);
+        shared.end(gone);
         peer.heard(shared, now, from);
         shared.handled.began = true;
         peer.timers.began(now, &shared.config.timing);
@@ -132,17 +140,19 @@ impl Tunnel {
         self.admit(now, from, bytes, message.sender, true, out)?;
         let (peer, shared) = self.peer_mut(slot).ok_or(DropReason::NOT_OURS)?;
         let us = shared.us.as_ref().ok_or(DropReason::NOT_OURS)?;
-        let secret = peer.shared_secret.clone().ok_or(DropReason::NOT_OURS)?;
-        let keys = peer
-            .initiated
-            .as_ref()
-            .and_then(|initiated| initiated.finish(&us.identity, &peer.remote(&secret), &message))
-            .ok_or(DropReason::NOT_AUTHENTIC)?;
+        let initiated = peer.initiated.as_ref().ok_or(DropReason::NOT_OURS)?;
+        // A peer that has lost the post-quantum key answers without.
+        let key = peer.initiated_with();
+        let both = [key.map_or(peer.preshared(), |key| &key.preshared), peer.preshared()];
+        let (at, keys) =
+            initiated.finish(&us.identity, &both, &message).ok_or(DropReason::NOT_AUTHENTIC)?;
+        let number = key.filter(|_| at == 0).map(|key| key.number);
         // The index now names the session.
         peer.initiated = None;
         peer.bytes_received += count(bytes.len());
         peer.heard(shared, now, from);
-        let session = shared.begin(now, &keys, message.receiver, true);
+        let mut session = shared.begin(now, &keys, message.receiver, true);
+        peer.mark(&mut session, number);
         peer.begin(shared, now, session, out);
         Ok(())
     }

@@ -96,6 +96,22 @@ impl Tunnel {
         }
     }
 
+    /// Whether a session with a peer ever had a post-quantum key. Store it over a restart: the peer must have one
+    /// again.
+    #[must_use]
+    pub fn had_post_quantum(&self, key: &PublicKey) -> bool {
+        self.peer(key).is_some_and(Peer::had_post_quantum)
+    }
+
+    /// A session with this peer had a post-quantum key before a restart. It is ignored for a peer with
+    /// [`PostQuantum::Off`](crate::PostQuantum::Off).
+    pub fn remember_post_quantum(&mut self, key: &PublicKey) {
+        let slot = self.by_key.get(key).copied();
+        if let Some((peer, _)) = slot.and_then(|slot| self.peer_mut(slot)) {
+            peer.remember_post_quantum();
+        }
+    }
+
     /// The configuration, with all changes since the start.
     #[must_use]
     pub const fn config(&self) -> &TunnelConfig {

@@ -28,6 +28,7 @@ use crate::join::{Candidate, Draft, HEADERS_MAX};
 use crate::message::{DATA_HEADER_LEN, DataHeader, Message};
 use crate::path::mss;
 use crate::peer::{Peer, count};
+use crate::post_quantum::NOT_POST_QUANTUM;
 use crate::shared::{BULK_LEN, Shared};
 use crate::tunnel::Tunnel;
 use adit_engine::{DropReason, Endpoint, Outbox};
@@ -132,6 +133,8 @@ struct Placed {
     end: usize,
     covered: [u8; COVERED_MAX],
     covered_len: usize,
+    /// Whether its session carries data.
+    carries_data: bool,
 }
 
 impl Placed {
@@ -246,7 +249,7 @@ impl Tunnel {
             Ok(placed) => {
                 peer.bytes_received += count(range.len());
                 accept(peer, shared, now, from, header.receiver, out);
-                self.handle_plain(now, slot, train, &placed, out)
+                self.handle_plain(now, slot, header.receiver, train, &placed, out)
             }
             Err(why) => Err(why),
         };
@@ -256,11 +259,12 @@ impl Tunnel {
         result
     }
 
-    /// Dispatches the contents of a decrypted message by their kind.
+    /// Dispatches the contents of a decrypted message by their kind. `session` is the index that it came under.
     fn handle_plain(
         &mut self,
         now: Instant,
         slot: u32,
+        session: u32,
         train: &mut Train,
         placed: &Placed,
         out: &mut Outbox,
@@ -269,6 +273,11 @@ impl Tunnel {
         let plain = Plain::parse(bytes.get(placed.start..placed.end).unwrap_or_default());
         let (peer, shared) = self.peer_mut(slot).ok_or(DropReason::NOT_OURS)?;
         if !matches!(plain, Some(Plain::Keepalive | Plain::Control { .. })) {
+            if !placed.carries_data {
+                placed.restore(bytes);
+                peer.data_refused(shared, now);
+                return Err(NOT_POST_QUANTUM);
+            }
             peer.timers.received_data(now, &shared.config.timing);
         }
         match (plain, peer.config.mode) {
@@ -298,14 +307,10 @@ impl Tunnel {
                 self.deliver_frame(now, slot, train, whole, out);
             }
             (Some(Plain::Control { end }), _) => {
-                let mut control = [0; 16];
-                let from = placed.start + 1..placed.start + end.min(control.len());
-                let from = bytes.get(from).unwrap_or_default();
-                let len = from.len();
-                control.iter_mut().zip(from).for_each(|(to, from)| *to = *from);
+                let text = bytes.get(placed.start + 1..placed.start + end).unwrap_or_default();
+                peer.handle_control(shared, now, session, text, out);
                 placed.restore(bytes);
                 train.absorbed = true;
-                peer.handle_control(shared, now, control.get(..len).unwrap_or_default(), out);
             }
             _ => {
                 placed.restore(bytes);
@@ -481,7 +486,7 @@ impl Tunnel {
             .filter(|session| !session.asked_late && session.is_ending(now, timing));
         if let Some(session) = asks {
             session.asked_late = true;
-            peer.want_session(shared, now, out);
+            peer.renew(shared, now, out);
         }
         peer.schedule(shared);
     }
@@ -517,17 +522,18 @@ fn open(
         (ready.end - ready.start >= headers + covered).then_some((ready.end, covered))
     });
     let (start, covered_len) = over.map_or((text, 0), |(end, covered)| (end - covered, covered));
-    let mut placed = Placed { start, end: start, covered: [0; COVERED_MAX], covered_len };
+    let carries_data = session.carries_data;
+    let mut placed =
+        Placed { start, end: start, covered: [0; COVERED_MAX], covered_len, carries_data };
     let bytes = train.packet.bytes_mut();
     let under = bytes.get(start..start + covered_len).unwrap_or_default();
     placed.covered.iter_mut().zip(under).for_each(|(to, from)| *to = *from);
     let buffer = bytes.get_mut(start..range.end).unwrap_or_default();
-    let Some(len) = session.recv.open(header.counter, buffer, text - start) else {
+    let Some(len) = session.open(header, buffer, text - start) else {
         placed.restore(bytes);
         return Err(DropReason::NOT_AUTHENTIC);
     };
     placed.end = start + len;
-    session.window.note(header.counter);
     Ok(placed)
 }
 
@@ -542,7 +548,7 @@ fn accept(
 ) {
     peer.heard(shared, now, from);
     let (confirmed, gone) = peer.sessions.confirm(index);
-    shared.free([gone]);
+    shared.end([gone]);
     if confirmed {
         peer.connected(shared, now, out);
     }

@@ -1,5 +1,6 @@
 //! Tunnels against each other in virtual time.
 
+use alloc::sync::Arc;
 use std::boxed::Box;
 use std::collections::VecDeque;
 use std::vec;
@@ -24,11 +25,15 @@ mod data;
 mod ecn;
 mod foreign;
 mod frames;
+mod greeting;
 mod handshake;
 mod hostile;
 mod path;
+mod post_quantum;
+mod recording;
 mod regressions;
 mod shaping;
+mod suite;
 mod vxlan;
 
 /// The port of each side's device.

@@ -60,6 +60,56 @@ pub(crate) fn inside(bytes: &[u8]) {
     }
 }
 
+/// Bytes as control messages of a peer that knows the keys, one after another: each piece begins with its length in
+/// two bytes. Each is answered by at most two messages, none of them longer than a datagram, and packets still cross.
+pub(crate) fn control(bytes: &[u8]) {
+    let mut side = Side::new(PeerMode::Packets);
+    let mut rest = bytes;
+    while let Some((&[low, high], after)) = rest.split_first_chunk() {
+        let len = usize::from(u16::from_le_bytes([low, high]) % 1400);
+        let (text, after) = after.split_at(len.min(after.len()));
+        rest = after;
+        let padding = text.len().wrapping_neg() & 15;
+        let first = 0x30 | u8::try_from(padding).expect("below 16");
+        let plain = [&[first], text, &[0; 15][..padding]].concat();
+        let message = side.seal(&plain);
+        let sent = side.handle(at(), &message, VnetHeader::default());
+        assert!(sent.len() <= 2, "{}", sent.len());
+        for (to, packet) in sent {
+            assert_eq!(to, at());
+            assert!(packet.len() <= 1420 + 32);
+        }
+    }
+    let mut packet = vec![0x45, 0, 0, 60, 0, 1, 0x40, 0, 64, 253, 0, 0, 10, 0, 0, 1, 10, 0, 1, 1];
+    packet.resize(60, 7);
+    let message = side.seal(&packet);
+    let sent = side.handle(at(), &message, VnetHeader::default());
+    assert!(sent.iter().any(|(to, came)| *to == Endpoint::Port(DEVICE) && came.len() == 60));
+}
+
+/// Bytes as messages of an exchange of post-quantum keys from a peer that knows the keys of the session. The first byte
+/// of each piece says which message it is, and whether its numbers are below the modulus of ML-KEM. An offer has at most one
+/// answer, and an answer to an offer that was not made has none.
+pub(crate) fn exchange(bytes: &[u8]) {
+    let mut side = Side::new(PeerMode::Packets);
+    for piece in bytes.chunks(700) {
+        let Some((&kind, rest)) = piece.split_first() else { continue };
+        let (is_offer, len) = if kind & 1 == 0 { (true, 1184) } else { (false, 1088) };
+        let mut plain = vec![0x30, if is_offer { 8 } else { 9 }, 0, 1];
+        plain.extend(rest.iter().cycle().take(len));
+        plain.resize(4 + len + usize::from(kind >> 4), 0);
+        if kind & 2 == 0 {
+            let highest = plain.iter_mut().skip(4).zip([0xff, 0x77, 0x7f].into_iter().cycle());
+            highest.take(1152).for_each(|(byte, mask)| *byte &= mask);
+        }
+        let message = side.seal(&plain);
+        let sent = side.handle(at(), &message, VnetHeader::default());
+        let lens: Vec<usize> = sent.iter().map(|(_, packet)| packet.len()).collect();
+        assert!(sent.iter().all(|(to, _)| *to == at()));
+        assert!(lens.is_empty() || is_offer && lens == [1124], "{lens:?}");
+    }
+}
+
 /// Bytes as a packet from the device, the first 24 of them its virtio-net header, to a peer of packets
 /// and to one of frames. No datagram is longer than the MTU allows, unless the network may cut it.
 pub(crate) fn device(bytes: &[u8]) {

@@ -186,10 +186,7 @@ impl Daemon {
             let config = state::peer_config(peer, endpoint, mode);
             let now = runner.now();
             runner.engine_mut().tunnel.set_peer(now, config);
-            for &timestamp in self.timestamps.received(&peer.public_key) {
-                let tunnel = &mut runner.engine_mut().tunnel;
-                tunnel.raise_timestamp(now, &peer.public_key, timestamp);
-            }
+            self.timestamps.restore(now, &mut runner.engine_mut().tunnel, &peer.public_key);
             self.endpoints.set(runner, peer);
             self.peers.set(now, peer);
         }
@@ -677,6 +674,12 @@ impl Service for Daemon {
                         *peer
                     ));
                 }
+                TunnelEvent::Cipher { peer, suite } => {
+                    let peer = peer.to_base64();
+                    self.events
+                        .detail(format_args!("packets to {} are encrypted with {suite}", *peer));
+                }
+                TunnelEvent::NotPostQuantum { peer } => self.peers.not_post_quantum(&peer),
                 TunnelEvent::Heard { peer } => {
                     let config = runner.engine().tunnel.peer_config(&peer);
                     let endpoint = config.and_then(|config| config.endpoint);

@@ -71,8 +71,16 @@ const INTERFACE_KEYS: [&str; 14] = [
     "BlockIPv6",
 ];
 
-const PEER_KEYS: [&str; 5] =
-    ["PublicKey", "PresharedKey", "AllowedIPs", "Endpoint", "PersistentKeepalive"];
+/// The last two are adit's own.
+const PEER_KEYS: [&str; 7] = [
+    "PublicKey",
+    "PresharedKey",
+    "AllowedIPs",
+    "Endpoint",
+    "PersistentKeepalive",
+    "PostQuantum",
+    "Suite",
+];
 
 /// Keys that may stand more than once in a section, each time with more values.
 const LISTS: [&str; 7] = ["Address", "DNS", "AllowedIPs", "PreUp", "PostUp", "PreDown", "PostDown"];
@@ -321,6 +329,10 @@ impl<'a> Reader<'a> {
             "Endpoint" => peer.endpoint = self.value(value, values::endpoint),
             "PersistentKeepalive" => {
                 peer.keepalive = self.value(value, values::keepalive).unwrap_or_default();
+            }
+            "Suite" => peer.suite = self.value(value, values::suite).unwrap_or_default(),
+            "PostQuantum" => {
+                peer.post_quantum = self.value(value, values::post_quantum).unwrap_or_default();
             }
             _ => {}
         }

@@ -2,7 +2,7 @@
 
 use adit_device::netlink::IpPrefix;
 use adit_device::{IfName, Mode};
-use adit_tunnel::{PresharedKey, PrivateKey, PublicKey, Shape, Vxlan};
+use adit_tunnel::{PostQuantum, PresharedKey, PrivateKey, PublicKey, Shape, SuitePolicy, Vxlan};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use std::fmt;
@@ -127,10 +127,14 @@ pub struct Peer {
     pub shape_in: Option<Shape>,
     /// Frames cross in VXLAN, to a peer that is not adit; the port is the engine's affair.
     pub vxlan: Option<Vxlan>,
+    /// Which ciphers it may use if it is adit as well.
+    pub suite: SuitePolicy,
     /// After this silence the peer counts as disconnected; zero is never.
     pub timeout: Duration,
     /// Whether another host with its key may replace it while it is connected.
     pub multi: Multi,
+    /// Whether its sessions get a post-quantum key, if it is adit.
+    pub post_quantum: PostQuantum,
     /// The programs that are run when it comes, and when it is gone, if that is allowed.
     pub up: Vec<Hook>,
     /// See `up`.
@@ -167,8 +171,10 @@ impl Peer {
             shape_out: None,
             shape_in: None,
             vxlan: None,
+            suite: SuitePolicy::Auto,
             timeout: Self::TIMEOUT,
             multi: Multi::KillOld,
+            post_quantum: PostQuantum::Prefer,
             up: Vec::new(),
             down: Vec::new(),
             mode: Mode::Tun,

@@ -32,7 +32,7 @@ use adit_service::config::table::Table;
 use adit_service::config::value;
 use adit_service::config::value::Kind;
 use adit_service::config::value::{Value, Wrong};
-use adit_tunnel::{Shape, Vxlan};
+use adit_tunnel::{PostQuantum, Shape, Vxlan};
 use std::collections::BTreeSet;
 use std::net::IpAddr;
 
@@ -62,6 +62,9 @@ pub fn read(source: &Source, problems: &Problems, hooks: HookPolicy) -> (Config,
     file.finish();
     (config, reader.has_secret)
 }
+
+const POST_QUANTUM: [(&str, PostQuantum); 3] =
+    [("off", PostQuantum::Off), ("prefer", PostQuantum::Prefer), ("require", PostQuantum::Require)];
 
 struct Reader {
     hooks: HookPolicy,
@@ -163,8 +166,12 @@ impl Reader {
             shape_in: shape(table, "rate_in"),
             vxlan,
             mode,
+            suite: table.get("suite", by(values::suite)).unwrap_or_default(),
             timeout: table.get("timeout", by(values::timeout)).unwrap_or(Peer::TIMEOUT),
             multi: table.get("multi", multi).unwrap_or_default(),
+            post_quantum: table
+                .get("post_quantum", value::one_of(&POST_QUANTUM))
+                .unwrap_or_default(),
             up: self.hook(table, "up"),
             down: self.hook(table, "down"),
             preshared_key,

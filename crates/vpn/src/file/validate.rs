@@ -4,6 +4,7 @@ use crate::file::config::{Config, Table};
 use crate::file::keys::Key;
 use adit_device::Mode;
 use adit_device::netlink::{IpFamily, IpPrefix, TABLE_MAIN};
+use adit_tunnel::PostQuantum;
 
 /// IPv6 needs this MTU (RFC 8200, section 5).
 const MTU_IPV6_MIN: u32 = 1280;
@@ -22,6 +23,16 @@ pub fn problems(config: &Config, same_netns: bool) -> Vec<String> {
         problems.push(
             "`kill_switch` and `master` exclude each other: frames leave by the bridge".into(),
         );
+    }
+    for peer in &config.peers {
+        // Frames cross in VXLAN to a peer that is not adit.
+        if peer.vxlan.is_some() && peer.post_quantum == PostQuantum::Require {
+            problems.push(format!(
+                "peer {} cannot have a post-quantum key: `post_quantum = \"require\"` needs adit at both ends, and \
+                 `vxlan` is for other implementations",
+                *peer.public_key.to_base64()
+            ));
+        }
     }
     problems
 }

@@ -2,6 +2,7 @@
 
 use crate::file::config::{Hook, PeerEndpoint, Table};
 use adit_device::netlink::IpPrefix;
+use adit_tunnel::{PostQuantum, SuitePolicy, UnknownSuite};
 use std::net::{IpAddr, Ipv6Addr, SocketAddr};
 use std::time::Duration;
 
@@ -79,12 +80,27 @@ pub fn timeout(text: &str) -> Result<Duration> {
     Ok(Duration::from_secs(seconds?.into()))
 }
 
+/// `auto`, or the name of a suite.
+pub fn suite(text: &str) -> Result<SuitePolicy> {
+    text.to_ascii_lowercase().parse().map_err(|error: UnknownSuite| error.to_string())
+}
+
 /// `true` or `false`.
 pub fn boolean(text: &str) -> Result<bool> {
     match text.to_ascii_lowercase().as_str() {
         "true" => Ok(true),
         "false" => Ok(false),
         _ => Err("expected true or false".to_owned()),
+    }
+}
+
+/// `off`, `prefer` or `require`.
+pub fn post_quantum(text: &str) -> Result<PostQuantum> {
+    match text.to_ascii_lowercase().as_str() {
+        "off" => Ok(PostQuantum::Off),
+        "prefer" => Ok(PostQuantum::Prefer),
+        "require" => Ok(PostQuantum::Require),
+        _ => Err("expected off, prefer or require".to_owned()),
     }
 }
 

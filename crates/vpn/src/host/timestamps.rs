@@ -9,8 +9,10 @@
 //! sent OUR-PUBLIC-KEY TIMESTAMP
 //! from PUBLIC-KEY TIMESTAMP
 //! at PUBLIC-KEY ADDRESS
+//! pq PUBLIC-KEY ml-kem-768
 //! ```
 //!
+//! A peer with a `pq` line had a session with a post-quantum key, and must have one again.
 //! The address is for an endpoint that has a name: behind a kill switch that stands from before, no name is
 //! resolved until the tunnel is up.
 //! A peer has a second `from` line if a timestamp of it was more than a day ahead of our clock.
@@ -24,7 +26,7 @@ use adit_packet::Instant;
 use adit_service::event::Events;
 use adit_service::file;
 use adit_tunnel::{PublicKey, Tai64n, Tunnel};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::env;
 use std::fs::{self, DirBuilder};
 use std::io::{self, Read};
@@ -39,6 +41,9 @@ const SAVE_AFTER: Duration = Duration::from_secs(1);
 /// The longest file that is read: 50,000 peers of 150 bytes.
 const FILE_LEN_MAX: u64 = 8 << 20;
 
+/// By which post-quantum keys are exchanged.
+const KEM: &str = "ml-kem-768";
+
 /// The timestamps of one tunnel, and their file.
 #[derive(Debug, Default)]
 pub struct Timestamps {
@@ -49,6 +54,7 @@ pub struct Timestamps {
     sent: BTreeMap<PublicKey, Tai64n>,
     received: BTreeMap<PublicKey, Vec<Tai64n>>,
     addresses: BTreeMap<PublicKey, SocketAddr>,
+    post_quantum: BTreeSet<PublicKey>,
     due: Option<Instant>,
 }
 
@@ -81,6 +87,7 @@ impl Timestamps {
             "sent" => self.sent.extend([(key, parse_stamp(value)?)]),
             "from" => self.received.entry(key).or_default().push(parse_stamp(value)?),
             "at" => self.addresses.extend([(key, value.parse().ok()?)]),
+            "pq" if value == KEM => self.post_quantum.extend([key]),
             _ => return None,
         }
         Some(())
@@ -91,9 +98,15 @@ impl Timestamps {
         self.sent.get(key).copied()
     }
 
-    /// The greatest timestamps that came from this peer: one, and one that was too far ahead of our clock.
-    pub fn received(&self, peer: &PublicKey) -> &[Tai64n] {
-        self.received.get(peer).map(Vec::as_slice).unwrap_or_default()
+    /// Gives the tunnel what is known of a peer from before: its greatest timestamps (one, and one that was too far
+    /// ahead of our clock), and whether it had a post-quantum key.
+    pub fn restore(&self, now: Instant, tunnel: &mut Tunnel, peer: &PublicKey) {
+        for &timestamp in self.received.get(peer).into_iter().flatten() {
+            tunnel.raise_timestamp(now, peer, timestamp);
+        }
+        if self.post_quantum.contains(peer) {
+            tunnel.remember_post_quantum(peer);
+        }
     }
 
     /// Where a peer was last whose endpoint has a name that must be resolved.
@@ -171,7 +184,8 @@ fn text_of(tunnel: &Tunnel) -> String {
         let address = tunnel.peer_config(&key)?.endpoint.and_then(udp)?;
         Some(("at", key, address.to_string()))
     });
-    let lines = stamps.chain(addresses);
+    let had = tunnel.peers().filter(|key| tunnel.had_post_quantum(key));
+    let lines = stamps.chain(addresses).chain(had.map(|key| ("pq", key, KEM.to_owned())));
     lines.map(|(kind, key, value)| format!("{kind} {} {value}\n", *key.to_base64())).collect()
 }
 
@@ -214,18 +228,30 @@ mod tests {
         let (key, stamp) = (PublicKey([7; 32]), Tai64n::from_unix(Duration::from_secs(1)));
         let line = format!("from {} 400000000000000b00000000", *key.to_base64());
         assert_eq!(timestamps.take(&line), Some(()));
-        assert_eq!((timestamps.received(&key), timestamps.sent(&key)), (&[stamp][..], None));
+        assert_eq!((&timestamps.received[&key], timestamps.sent(&key)), (&vec![stamp], None));
         let at = format!("at {} [fe80::1%7]:51820", *key.to_base64());
         assert_eq!(timestamps.take(&at), Some(()));
         assert_eq!(timestamps.addresses[&key].to_string(), "[fe80::1%7]:51820");
-        for bad in ["", "from", "from x 40", "was a b", &line[..60], &line.replace('4', "+")] {
+        let pq = format!("pq {} ml-kem-768", *key.to_base64());
+        assert!(!timestamps.post_quantum.contains(&key));
+        assert_eq!(timestamps.take(&pq), Some(()));
+        assert!(timestamps.post_quantum.contains(&key));
+        for bad in [
+            "",
+            "from",
+            &pq.replace("768", "512"),
+            "from x 40",
+            "was a b",
+            &line[..60],
+            &line.replace('4', "+"),
+        ] {
             assert_eq!(timestamps.take(bad), None, "{bad}");
         }
     }
 
     proptest! {
         #[test]
-        fn any_line_is_read(line in "(sent|from|at)? ?[A-Za-z0-9+/]{0,44}=? ?\\PC{0,30}") {
+        fn any_line_is_read(line in "(sent|from|at|pq)? ?[A-Za-z0-9+/]{0,44}=? ?\\PC{0,30}") {
             let _ = Timestamps::default().take(&line);
         }
     }

@@ -5,12 +5,12 @@ use crate::attach::open;
 use adit_service::error::{Error, Result};
 use adit_service::event::Events;
 use adit_service::namespace::attach::Target;
-use adit_service::namespace::guest::Guest;
 use adit_service::namespace::{Namespaces, Running};
 use adit_service::nat::resolvers::ServerFollower;
 use adit_service::nat::wanted::WantedNat;
 use adit_service::nat::{NatService, Socket, needs, take_sockets};
 use adit_service::supervisor::Supervisor;
+use adit_service::supervisor::guest::Guest;
 
 /// The status of a command that was killed, because the NAT was stopped.
 const KILLED: u8 = 128 + 9;

@@ -19,11 +19,11 @@ use adit_service::event::Events;
 use adit_service::host::action::Action;
 use adit_service::host::executor::{Executor, Outcome};
 use adit_service::namespace::attach::{Interface, Target, attach};
-use adit_service::namespace::guest::Guest;
 use adit_service::namespace::{PrivateFiles, Running};
 use adit_service::nat;
 use adit_service::sandbox::Needs;
 use adit_service::supervisor::Supervisor;
+use adit_service::supervisor::guest::Guest;
 use std::net::IpAddr;
 use std::path::PathBuf;
 

@@ -164,8 +164,7 @@ pub(crate) fn create(actions: &[Action]) -> Result<LinkInfo> {
 
 /// The JSON object of the device with this index.
 pub(crate) fn print_device(context: &Context, index: IfIndex) -> Result<()> {
-    let (_, device) = list::with_index(index, false)?;
-    if let Some(device) = device {
+    if let Some(device) = list::with_index(index)? {
         context.output.value(&device)?;
     }
     Ok(())

@@ -1,5 +1,6 @@
 //! The processes that hold queues of a device.
 
+use adit_device::IfName;
 use schemars::JsonSchema;
 use serde::Serialize;
 use std::collections::BTreeMap;
@@ -15,7 +16,7 @@ pub(crate) struct Holder {
     pub(crate) fds: Vec<i32>,
 }
 
-/// The holders of all devices, as far as they are visible to this user.
+/// The holders of devices, as far as they are visible to this user.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Found {
     /// By the name of the device.
@@ -24,16 +25,21 @@ pub(crate) struct Found {
     pub(crate) partial: bool,
 }
 
-/// Searches all processes.
-pub(crate) fn all() -> Found {
-    let Ok(found) = adit_device::all_holders(None) else {
+/// Searches all processes, for holders of one device or of all.
+pub(crate) fn find(device: Option<&IfName>) -> Found {
+    let found = match device {
+        Some(name) => adit_device::holders(name, None)
+            .map(|found| (BTreeMap::from([(*name, found.list)]), found.partial)),
+        None => adit_device::all_holders(None).map(|found| (found.devices, found.partial)),
+    };
+    let Ok((devices, partial)) = found else {
         return Found { partial: true, ..Found::default() };
     };
-    let named = found.devices.into_iter().map(|(name, holders)| {
+    let named = devices.into_iter().map(|(name, holders)| {
         let holders = holders
             .into_iter()
             .map(|adit_device::Holder { pid, command, fds, .. }| Holder { pid, command, fds });
         (name.to_string(), holders.collect())
     });
-    Found { by_device: named.collect(), partial: found.partial }
+    Found { by_device: named.collect(), partial }
 }

@@ -234,9 +234,9 @@ pub(crate) struct Deleted {
 /// The inputs of a [`Device`] besides the link itself.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Around {
-    /// The names of all links of the namespace, for masters.
+    /// The names of masters.
     pub(crate) names: BTreeMap<IfIndex, String>,
-    pub(crate) addresses: Vec<(IfIndex, Address)>,
+    pub(crate) addresses: BTreeMap<IfIndex, Vec<Address>>,
     pub(crate) holders: Found,
     /// Whether to include counters.
     pub(crate) stats: bool,
@@ -248,7 +248,7 @@ impl Device {
         let tun = link.tun.as_ref()?;
         let ifname = link.name.to_string();
         let point_to_point = link.flags.contains(LinkFlags::POINTOPOINT);
-        let own = around.addresses.iter().filter(|(index, _)| *index == link.index);
+        let own = around.addresses.get(&link.index).into_iter().flatten();
         Some(Self {
             ifindex: link.index.get(),
             flags: link.flags.words().map(str::to_owned).collect(),
@@ -281,7 +281,7 @@ impl Device {
             ifalias: link.alias.as_ref().map(|alias| alias.to_string_lossy().into_owned()),
             altnames: link.altnames.iter().map(|n| n.to_string_lossy().into_owned()).collect(),
             stats64: around.stats.then(|| Stats::new(&link.stats)),
-            addr_info: own.map(|(_, address)| Addr::new(address)).collect(),
+            addr_info: own.map(Addr::new).collect(),
             holders: around.holders.by_device.get(&ifname).cloned().unwrap_or_default(),
             holders_partial: around.holders.partial,
             ifname,

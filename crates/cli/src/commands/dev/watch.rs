@@ -1,12 +1,13 @@
 //! `adit dev watch`.
 
-use crate::commands::dev::model::{Addr, Around, Device};
-use crate::commands::dev::{holders, list};
+use crate::commands::dev::holders::{self, Found};
+use crate::commands::dev::list;
+use crate::commands::dev::model::{Addr, Device};
 use crate::context::Context;
 use crate::exit::Exit;
 use crate::output::{Output, Tone, clean};
 use adit_device::IfIndex;
-use adit_device::netlink::{Address, Event as Change, LinkInfo, Monitor, Netlink};
+use adit_device::netlink::{Address, Event as Change, Monitor};
 use adit_service::error::{Error, Result};
 use schemars::JsonSchema;
 use serde::Serialize;
@@ -85,18 +86,22 @@ impl Watch<'_> {
             Change::LinkChanged(link) => link.tun.is_some(),
             _ => false,
         };
-        let mut around = Around::default();
+        let mut holders = Found::default();
         if changes.iter().any(of_device) {
-            around.holders = holders::all();
+            holders = holders::find(None);
         }
-        changes.into_iter().try_for_each(|change| self.take(change, &mut around))
+        changes.into_iter().try_for_each(|change| self.take(change, &holders))
     }
 
-    fn take(&mut self, change: Change, around: &mut Around) -> Result<()> {
+    fn take(&mut self, change: Change, holders: &Found) -> Result<()> {
         match change {
             Change::LinkChanged(link) => {
-                look_around(&link, around);
-                let Some(device) = Device::new(&link, around) else { return Ok(()) };
+                if link.tun.is_none() {
+                    return Ok(());
+                }
+                // If they cannot be read, the device is gone, and the next event reports that.
+                let around = list::around(&link, holders.clone()).unwrap_or_default();
+                let Some(device) = Device::new(&link, &around) else { return Ok(()) };
                 let boxed = Box::new(device.clone());
                 let event = match self.known.insert(link.index, device) {
                     None => Event::Added { device: boxed },
@@ -139,22 +144,6 @@ impl Watch<'_> {
             self.output.line(text(self.output, event))?;
         }
         Ok(())
-    }
-}
-
-/// Reads the name of the master and the addresses, which the event lacks. If they cannot be read, the
-/// device is gone, and the next event reports that.
-fn look_around(link: &LinkInfo, around: &mut Around) {
-    if link.tun.is_none() {
-        return;
-    }
-    if let Ok(mut netlink) = Netlink::open() {
-        if let Some(master) = link.master
-            && let Ok(info) = netlink.link_by_index(master)
-        {
-            around.names.insert(master, info.name.to_string());
-        }
-        around.addresses = netlink.addresses(Some(link.index)).unwrap_or_default();
     }
 }
 

@@ -1,6 +1,6 @@
 //! `adit lab capture`.
 
-use crate::capture::lab::find;
+use crate::capture::lab::{Place, Source, find};
 use crate::commands::capture;
 use crate::commands::lab::which::Which;
 use crate::context::Context;
@@ -11,8 +11,8 @@ use std::ffi::OsString;
 
 #[derive(Debug, clap::Args)]
 #[command(after_help = "\
-Captures in the node at an end of the link: what its interface sends and receives. The options and the filter are those \
-of 'adit capture'. With 'adit capture --install-extcap', Wireshark and tshark list the links of running labs.
+Captures in the node at an end of the link: what its interface sends and receives. A link between two switches, or of a \
+switch and a NAT or guest, is captured inside of the lab. The options and the filter are those of 'adit capture'. With 'adit capture --install-extcap', Wireshark and tshark list the links of running labs.
 
 Examples:
   adit lab capture uplink
@@ -31,19 +31,25 @@ pub(crate) struct Args {
 
 impl Args {
     pub(crate) fn run(self, context: &Context) -> Result<Exit> {
-        let place = find(&self.which.client()?, &self.part)?;
+        let client = self.which.client()?;
+        let place = find(&client, &self.part)?;
+        let source = match &place {
+            Place::Interface(_, interface) => format!("--interface={interface}"),
+            Place::Inside(link) => format!("--read={link}"),
+        };
         let command = capture::Args::augment_args(clap::Command::new("adit lab capture"));
-        let interface = format!("--interface={}", place.interface);
-        let words = ["capture".into(), OsString::from(interface)].into_iter().chain(self.rest);
+        let words = ["capture".into(), OsString::from(source)].into_iter().chain(self.rest);
         let matches = command.try_get_matches_from(words);
         let args = matches.and_then(|matches| capture::Args::from_arg_matches(&matches));
-        let args = args.map_err(|error| {
+        let mut args = args.map_err(|error| {
             let text = error.render().to_string();
             let first = text.lines().next().unwrap_or_default().trim_start_matches("error: ");
             Error::usage(first).hint("See 'adit capture --help'.")
         })?;
-        if !context.dry_run {
-            place.enter()?;
+        if !context.dry_run
+            && let Source::Pipe(path) = place.begin(&client)?
+        {
+            args.read_from(path);
         }
         args.run(context)
     }

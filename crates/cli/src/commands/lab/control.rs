@@ -81,7 +81,8 @@ impl ApplyArgs {
 #[derive(Debug, clap::Args)]
 #[command(after_help = "\
 The keys are those of 'adit netem', for both directions; a-to-b and b-to-a are for one. Other settings stay. 'none', \
-0 and 'unlimited' remove an effect. The change takes place between two packets.
+0 and 'unlimited' remove an effect. The change takes place between two packets. A plain cable between two hosts is made \
+again as an emulated link first, with its addresses and routes: it loses packets for some 50 ms.
 
 Examples:
   adit lab set pc-lan delay=80ms loss=1%
@@ -116,7 +117,8 @@ impl SetArgs {
 #[derive(Debug, clap::Args)]
 #[command(after_help = "\
 A failed link passes no packet, and the interfaces at its ends are down, as when a cable is cut. A failed node loses \
-all its links; its programs continue. --partition cuts nodes off from all others.
+all its links, and its programs are killed; they start again when it is healed. --partition cuts nodes off from all \
+others, and they run on.
 
 Examples:
   adit lab fail uplink

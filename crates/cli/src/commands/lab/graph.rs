@@ -5,7 +5,7 @@ use crate::commands::lab::which::Which;
 use crate::commands::running::ask;
 use crate::context::Context;
 use crate::exit::Exit;
-use crate::netem::plot::Charset;
+use adit_chart::Charset;
 use adit_service::error::{Error, Result};
 use adit_service::file;
 use adit_service::text::clean;

@@ -1,7 +1,7 @@
 //! `adit lab exec`, `shell`, `run`: programs in nodes.
 
-use crate::commands::lab::prompt;
-use crate::commands::lab::which::Which;
+use crate::commands::lab::which::{Which, lab};
+use crate::commands::lab::{console, prompt};
 use crate::commands::running::ask;
 use crate::context::Context;
 use crate::exit::Exit;
@@ -66,7 +66,8 @@ pub(super) fn exec(
 
 #[derive(Debug, clap::Args)]
 #[command(after_help = "\
-With a node, starts $SHELL there; its prompt names the node. Without one, reads lines: a node and a command, in which \
+With a node, starts $SHELL there; its prompt names the node. With a guest, opens its serial console, which Ctrl-] \
+leaves. Without one, reads lines: a node and a command, in which \
 names of other nodes stand for their addresses, or a command of 'adit lab' such as 'ping', 'fail uplink', 'show'.
 
 Examples:
@@ -87,6 +88,10 @@ impl ShellArgs {
     pub(crate) fn run(self, context: &Context) -> Result<Exit> {
         let client = self.which.client()?;
         let Some(node) = self.node else { return prompt::run(context, &client) };
+        let console = lab(&client)?.nodes.into_iter().find(|known| known.name == node);
+        if let Some(console) = console.and_then(|node| node.console) {
+            return console::run(context, &node, &console);
+        }
         let prompt: OsString = format!("{node}:\\w\\$ ").into();
         let shell = shell();
         let is_bash = std::path::Path::new(&shell).file_name().is_some_and(|name| name == "bash");

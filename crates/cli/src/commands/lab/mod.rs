@@ -2,7 +2,9 @@
 
 mod capture;
 pub(crate) mod check;
+mod console;
 mod control;
+mod events;
 pub(crate) mod export;
 pub(crate) mod graph;
 pub(crate) mod import;
@@ -17,7 +19,7 @@ pub(crate) mod sim;
 mod test;
 pub(crate) mod top;
 mod up;
-mod wanted;
+pub(crate) mod wanted;
 mod which;
 
 use crate::context::Context;
@@ -61,6 +63,8 @@ pub(crate) enum Command {
     Run(run::Args),
     /// Print the output of programs
     Logs(show::LogsArgs),
+    /// Print what happens in a lab: programs, links and nodes that fail and change
+    Events(events::Args),
     /// Check the file of a lab and report every error
     Check(check::Args),
     /// Show what a lab will be: addresses, routes, and how links are made
@@ -79,6 +83,12 @@ pub(crate) enum Command {
 
 impl Command {
     pub(crate) fn run(self, context: &Context) -> Result<Exit> {
+        if !context.dry_run {
+            let removed = adit_lab::clean().into_iter().filter(|_| context.output.verbose > 0);
+            removed.for_each(|name| {
+                context.output.note(format_args!("removed the name '{name}' of a killed lab"));
+            });
+        }
         match self {
             Self::Up(args) => args.run(context),
             Self::Down(args) => args.run(context),
@@ -95,6 +105,7 @@ impl Command {
             Self::Top(args) => args.run(context),
             Self::Run(args) => args.run(context),
             Self::Logs(args) => args.run(context),
+            Self::Events(args) => args.run(context),
             Self::Check(args) => args.run(context),
             Self::Plan(args) => args.run(context),
             Self::Graph(args) => args.run(context),

@@ -84,13 +84,20 @@ impl Args {
             networks.retain(|network| self.nodes.contains(&network.node));
             networks.sort_by_key(place);
         }
-        let senders = if self.nodes.is_empty() { networks.len() } else { 1 };
+        // Guests come last.
+        let hosts = networks.iter().take_while(|network| network.net.is_some()).count();
+        let senders = if self.nodes.is_empty() { hosts } else { 1 };
+        if let (0, Some(guest)) = (hosts, networks.first()) {
+            let message =
+                format!("'{}' is a virtual machine, in which adit sends nothing", guest.node);
+            return Err(Error::usage(message).hint("Name a host first: it pings the guest."));
+        }
         let pairs: Vec<(usize, usize, IpAddr)> = pairs(&networks, senders, self.ipv6);
         if pairs.is_empty() {
             let family = if self.ipv6 { "IPv6" } else { "IPv4" };
             return Err(Error::usage(format!("no two hosts of the lab have {family} addresses")));
         }
-        let namespaces = probe::namespaces(&networks)?;
+        let namespaces = probe::namespaces(&networks[..senders])?;
         let failed = |error| Error::io("ping", "from the nodes", &error);
         let mut prober = Prober::open(&namespaces).map_err(failed)?;
         let pings: Vec<Ping> = pairs.iter().map(|&(from, _, to)| Ping { from, to }).collect();

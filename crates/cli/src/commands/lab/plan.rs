@@ -3,9 +3,9 @@
 use crate::commands::lab::wanted::Wanted;
 use crate::context::Context;
 use crate::exit::Exit;
-use crate::output::{Output, Tone, table};
+use crate::output::{Output, Tone, clean, table};
 use adit_service::error::Result;
-use adit_topology::model::Lab;
+use adit_topology::model::{Kind, Lab};
 use adit_topology::plan::{Medium, Plan, Station};
 use schemars::JsonSchema;
 use serde::Serialize;
@@ -43,6 +43,9 @@ struct NodeView {
     name: String,
     /// `host`, `router`, `switch`, `nat`, `guest` or `outside`.
     kind: &'static str,
+    /// What it is on this machine, if it is outside of the lab: `dev:eth1`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    port: Option<String>,
     /// Its interfaces but `lo`.
     interfaces: Vec<InterfaceView>,
     /// Addresses of `lo`, beside 127.0.0.1 and ::1.
@@ -119,10 +122,10 @@ impl Args {
             context.output.value(&view)?;
         } else {
             for line in view.lines(&context.output) {
-                context.output.line(adit_service::text::clean(&line))?;
+                context.output.line(clean(&line))?;
             }
             for warning in read.plan.warnings() {
-                context.output.note(adit_service::text::clean(&format!("warning: {warning}")));
+                context.output.note(clean(&format!("warning: {warning}")));
             }
         }
         Ok(Exit::Ok)
@@ -136,6 +139,10 @@ impl View {
             let mut view = NodeView {
                 name: node.name.to_string(),
                 kind: node.kind.word(),
+                port: match &node.kind {
+                    Kind::Outside(port) => Some(port.clone()),
+                    _ => None,
+                },
                 interfaces: Vec::new(),
                 loopback: Vec::new(),
                 routes: Vec::new(),
@@ -198,7 +205,9 @@ impl View {
     fn lines(&self, output: &Output) -> Vec<String> {
         let mut lines = Vec::new();
         for node in &self.nodes {
-            lines.push(format!("{} {}", node.kind, output.paint(Tone::Name, &node.name)));
+            let port = node.port.as_ref().map(|port| format!("  {}", clean(port)));
+            let name = output.paint(Tone::Name, &node.name);
+            lines.push(format!("{} {name}{}", node.kind, port.unwrap_or_default()));
             lines.extend(node.lines());
         }
         let row = |link: &LinkView| {

@@ -147,6 +147,7 @@ mod tests {
             name: name.to_owned(),
             kind: "host".to_owned(),
             failed: false,
+            console: None,
             interfaces: vec![interface],
             programs: Vec::new(),
         }

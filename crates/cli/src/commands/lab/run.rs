@@ -4,6 +4,8 @@ use crate::commands::lab::wanted::Wanted;
 use crate::commands::lab::which::LAB_VARIABLE;
 use crate::context::Context;
 use crate::exit::Exit;
+use crate::output::clean;
+use adit_lab::live::DEGRADED;
 use adit_service::error::{Error, Kind, Result};
 use adit_service::namespace::{COMMAND, Running};
 use serde_json::Value;
@@ -49,7 +51,7 @@ impl Args {
             return Ok(Exit::Ok);
         }
         let name = format!("run-{}", std::process::id());
-        let mut lab = match start(&self.wanted, &name)? {
+        let mut lab = match start(context, &self.wanted, &name)? {
             Ok(lab) => lab,
             Err(exit) => return Ok(exit),
         };
@@ -67,7 +69,7 @@ impl Args {
 }
 
 /// Starts the lab, and waits until it is ready; the status if it is not.
-fn start(wanted: &Wanted, name: &str) -> Result<std::result::Result<Lab, Exit>> {
+fn start(context: &Context, wanted: &Wanted, name: &str) -> Result<std::result::Result<Lab, Exit>> {
     let program = std::env::current_exe();
     let program = program.map_err(|error| Error::io("find", "this program", &error))?;
     let mut command = Command::new(&program);
@@ -82,6 +84,9 @@ fn start(wanted: &Wanted, name: &str) -> Result<std::result::Result<Lab, Exit>> 
         let mut lines = BufReader::new(stdout).lines().map_while(std::io::Result::ok);
         let is_ready = lines.any(|line| {
             let event: Value = serde_json::from_str(&line).unwrap_or_default();
+            if let (true, Some(message)) = (event["state"] == DEGRADED, event["message"].as_str()) {
+                context.output.note(format_args!("warning: {}", clean(message)));
+            }
             event["event"] == "ready"
         });
         // It goes on to write: events that nobody reads are dropped once the pipe is closed.

@@ -88,8 +88,10 @@ fn lines(output: &Output, report: &Lab) -> Vec<String> {
             node.interfaces.iter().flat_map(|of| &of.addresses).map(String::as_str).collect();
         let programs = node.programs.iter().map(|program| {
             let mut text = format!("{} {}", program.name, program.state.as_str());
-            if program.restarts > 0 {
-                text.push_str(&format!(" (started again {} times)", program.restarts));
+            match program.restarts {
+                0 => {}
+                1 => text.push_str(" (started again once)"),
+                restarts => text.push_str(&format!(" (started again {restarts} times)")),
             }
             text
         });

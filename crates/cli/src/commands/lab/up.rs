@@ -5,7 +5,7 @@ use crate::commands::lab::wanted::Wanted;
 use crate::context::Context;
 use crate::exit::Exit;
 use crate::show::events::{noted, printed};
-use adit_lab::live::{self, Options};
+use adit_lab::live::{self, DEGRADED, Options};
 use adit_service::control::name::Name;
 use adit_service::error::{Error, Result};
 use adit_service::event::{Event, Events, Observer};
@@ -17,6 +17,9 @@ use std::os::fd::AsFd;
 #[command(after_help = "\
 Makes the network of a file: namespaces, links, addresses, routes; then starts the programs of each node, one after \
 the other. It is ready once every program is. Needs no root: as another user, the lab has a user namespace of its own.
+
+If a program cannot start, or is not ready in time, the rest of the lab runs all the same; -d returns status 1 then, \
+and prints what is wrong.
 
 Runs until Ctrl-C, SIGTERM or 'adit lab down'; with -d in the background. SIGHUP reads the file again and changes what \
 differs. However it ends, its programs, namespaces and interfaces end with it.
@@ -68,19 +71,24 @@ fn actions(plan: &Plan) -> Vec<String> {
     actions
 }
 
-/// Lets the parent go once the lab is ready.
-struct Background(Events);
+/// Lets the parent go once the lab is ready, with status 1 if not all of it is.
+struct Background {
+    events: Events,
+    exit: Exit,
+}
 
 impl Observer for Background {
     fn event(&mut self, event: &Event) {
-        self.0.send(event);
-        if matches!(event, Event::Ready { .. }) {
-            notify_ready();
+        self.events.send(event);
+        match event {
+            Event::Part { state, .. } if state == DEGRADED => self.exit = Exit::NotSo,
+            Event::Ready { .. } => notify_ready(self.exit),
+            _ => {}
         }
     }
 
     fn flush(&mut self) {
-        self.0.flush();
+        self.events.flush();
     }
 }
 
@@ -99,7 +107,7 @@ impl Args {
         if self.detached {
             // Outlive the terminal. The call fails only if we lead a session already, which is fine.
             let _ = rustix::process::setsid();
-            let events = Events::new(Background(noted(output, true)));
+            let events = Events::new(Background { events: noted(output, true), exit: Exit::Ok });
             live::run(wanted, Options { file, name, life: None }, events)?;
         } else {
             let life = self.while_stdin.then(|| std::io::stdin().as_fd().try_clone_to_owned());

@@ -10,7 +10,7 @@ use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 
 /// The file of a lab that needs no name.
-const USUAL: &str = "lab.toml";
+pub(crate) const USUAL: &str = "lab.toml";
 
 #[derive(Clone, Debug, clap::Args)]
 pub(crate) struct Wanted {

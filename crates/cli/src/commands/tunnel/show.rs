@@ -8,7 +8,7 @@ use adit_service::control::client::{Client, instances};
 use adit_service::control::name::Name;
 use adit_service::error::Result;
 use adit_vpn::file::config::Transport;
-use adit_vpn::state::{Dropped, PeerView, View};
+use adit_vpn::state::{Dropped, PeerView, PostQuantumView, View};
 use serde_json::Value;
 
 #[derive(Debug, clap::Args)]
@@ -137,6 +137,17 @@ fn peer_lines(peer: &PeerView, output: &Output, lines: &mut Vec<String>) {
     }
     if peer.adit {
         add("implementation", "adit".to_owned());
+    }
+    if let Some(cipher) = &peer.cipher {
+        add("cipher", cipher.clone());
+    }
+    match peer.post_quantum {
+        PostQuantumView::Active => add("post-quantum", "ML-KEM-768".to_owned()),
+        PostQuantumView::Refused => {
+            let why = "no key, which this peer must have: no data crosses";
+            add("post-quantum", output.paint(Tone::Bad, why));
+        }
+        PostQuantumView::Inactive | PostQuantumView::Off => {}
     }
     if peer.queued > 0 {
         add("waiting", format!("{} packets for a handshake", peer.queued));

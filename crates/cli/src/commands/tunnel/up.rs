@@ -132,7 +132,7 @@ impl UpArgs {
         if self.detached {
             // Outlive the terminal. The call fails only if we lead a session already, which is fine.
             let _ = rustix::process::setsid();
-            options.run(&events, notify_ready)?;
+            options.run(&events, || notify_ready(Exit::Ok))?;
             return Ok(Exit::Ok);
         }
         let up = || {

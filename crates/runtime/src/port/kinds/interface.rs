@@ -43,12 +43,15 @@ pub static DEV: Kind = Kind {
 
 impl PortOptions for InterfaceSpec {
     fn open(&self) -> Result<Opened> {
-        let netns = match &self.netns {
-            Some(netns) => open_netns(netns)?,
-            None => Netns::current()
-                .map_err(|error| Error::io("open a packet socket on", self.name, &error))?,
+        let netns = self.netns.as_deref().map(open_netns).transpose()?;
+        let link = match &netns {
+            Some(netns) => Link::find_in(netns, &self.name)?,
+            // This one needs no right to enter it.
+            None => Link::find(&self.name)?,
         };
-        let link = Link::find_in(&netns, &self.name)?;
+        let netns = netns.map_or_else(Netns::current, Ok);
+        let netns =
+            netns.map_err(|error| Error::io("open a packet socket on", self.name, &error))?;
         let mut port = InterfacePort::new(link, netns)?;
         port.name = format!("dev:{}", self.name);
         port.namespace = self.netns.as_deref().and_then(NamespaceName::of);

@@ -149,7 +149,7 @@ fn a_syn_is_clamped_to_a_frame() {
 fn packets_and_frames_do_not_mix() {
     let mut net = bridged();
     let peer = net.sides[0].tunnel.peers[0].as_ref().unwrap();
-    let send = alloc::sync::Arc::clone(&peer.sessions.current.as_ref().unwrap().send);
+    let send = Arc::clone(&peer.sessions.current.as_ref().unwrap().send);
     let mut message = [&[0; 16][..], &ipv4(0, 96), &[0; 16]].concat();
     send.seal(send.reserve(1, u64::MAX).unwrap(), &mut message);
     let from = net.sides[0].at;
@@ -161,7 +161,7 @@ fn packets_and_frames_do_not_mix() {
     let mut net = Net::pair();
     net.assert_passes(0);
     let peer = net.sides[0].tunnel.peers[0].as_ref().unwrap();
-    let send = alloc::sync::Arc::clone(&peer.sessions.current.as_ref().unwrap().send);
+    let send = Arc::clone(&peer.sessions.current.as_ref().unwrap().send);
     let mut message = [&[0; 16][..], &[0x10], &frame(63), &[0; 16]].concat();
     send.seal(send.reserve(1, u64::MAX).unwrap(), &mut message);
     let (from, before) = (net.sides[0].at, net.sides[1].arrived.len());

@@ -168,7 +168,7 @@ fn a_counter_past_the_limit_is_refused() {
     net.assert_passes(0);
     let limit = Timing::STANDARD.reject_after_messages;
     let peer = net.sides[0].tunnel.peers[0].as_ref().unwrap();
-    let send = alloc::sync::Arc::clone(&peer.sessions.current.as_ref().unwrap().send);
+    let send = Arc::clone(&peer.sessions.current.as_ref().unwrap().send);
     for (counter, arrives) in [(limit, false), (limit + 8192, false), (limit - 1, true)] {
         let before = net.sides[1].packets().len();
         let mut message = [&[0; 16][..], &ipv4(0, 48), &[0; 16]].concat();

@@ -243,7 +243,7 @@ fn lengths_inside_are_checked() {
     net.assert_passes(0);
     let send = {
         let peer = net.sides[0].tunnel.peers[0].as_ref().unwrap();
-        alloc::sync::Arc::clone(&peer.sessions.current.as_ref().unwrap().send)
+        Arc::clone(&peer.sessions.current.as_ref().unwrap().send)
     };
     let before = net.sides[1].packets().len();
     let mut plains: Vec<Vec<u8>> = vec![vec![0x45], vec![0x60; 39], vec![0; 64], vec![0xff; 64]];

@@ -302,6 +302,7 @@ fn a_keepalive_of_no_time_is_none() {
 /// Memory for each peer, when its sessions are there and nothing waits.
 #[test]
 fn a_peer_takes_little_memory() {
-    let peer = size_of::<Peer>() + 2 * 3 * size_of::<session::SendKey>();
-    assert!(peer < 8 * 1024, "{peer}");
+    // Each session may have a second key to receive with.
+    let peer = size_of::<Peer>() + 3 * 3 * size_of::<session::SendKey>();
+    assert!(peer < 11 * 1024, "{peer}");
 }

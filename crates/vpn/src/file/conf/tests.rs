@@ -2,6 +2,7 @@ use crate::file::conf::*;
 use crate::file::config::{Hooks, PeerEndpoint, Table};
 use crate::file::hide::hide_secrets;
 use adit_service::config::problem::Problem;
+use adit_tunnel::SuitePolicy;
 
 const PRIVATE: &str = "yAnz5TF+lXXJte14tji3zlMNq+hd2rYUIgJBgB3fBmk=";
 const SHARED: &str = "/UwcSPg38hW/D9Y3tcS1FOV0K1wuURMbS0sesJEP5ak=";
@@ -216,4 +217,14 @@ fn many_peers_take_no_long_time() {
         );
     }
     assert_eq!(good(&text).peers.len(), 8000);
+}
+
+#[test]
+fn the_suite_of_a_peer_is_a_key_of_our_own() {
+    let suite = |line: &str| good(&format!("{WHOLE}{line}")).peers[1].suite;
+    assert_eq!(suite(""), SuitePolicy::Auto);
+    assert_eq!(suite("Suite = AES-256-GCM\n"), SuitePolicy::Aes256Gcm);
+    assert_eq!(suite("suite=wireguard\n"), SuitePolicy::WireGuard);
+    let [problem] = &mistakes(&format!("{WHOLE}Suite = aes\n"))[..] else { panic!("one") };
+    assert!(problem.contains("`auto`, `wireguard`, `aes-128-gcm` or `aes-256-gcm`"), "{problem}");
 }

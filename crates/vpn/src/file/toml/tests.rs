@@ -2,6 +2,7 @@ use crate::file::config::{PeerEndpoint, Table as RouteTable};
 use crate::file::hide::hide_secrets;
 use crate::file::toml::*;
 use adit_service::config::problem::Problem;
+use adit_tunnel::SuitePolicy;
 
 const WHOLE: &str = r#"
 [interface]
@@ -24,6 +25,7 @@ preshared_key = "/UwcSPg38hW/D9Y3tcS1FOV0K1wuURMbS0sesJEP5ak="
 allowed_ips = ["10.192.124.1/24", "::/0"]
 endpoint = "host.example:51820"
 keepalive = 25
+suite = "aes-128-gcm"
 "#;
 
 fn read_with(text: &str, hooks: HookPolicy) -> (Config, bool, Vec<Problem>) {
@@ -46,7 +48,7 @@ fn all_of_it_is_read() {
     assert_eq!(interface.hooks.post_up[0].0, ["ip", "route", "add", "a b"]);
     let [peer] = &peers[..] else { panic!("{peers:?}") };
     assert_eq!(peer.allowed_ips[0].to_string(), "10.192.124.0/24");
-    assert_eq!(peer.keepalive, 25);
+    assert_eq!((peer.keepalive, peer.suite), (25, SuitePolicy::Aes128Gcm));
     let name = PeerEndpoint::Name { host: "host.example".to_owned(), port: 51820 };
     assert_eq!(peer.endpoint, Some(name));
 }
