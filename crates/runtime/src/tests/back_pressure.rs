@@ -37,16 +37,16 @@ impl Handler<ToPeer> for Ignore {
     }
 }
 
-/// A link of 5 Mbit/s keeps the socket full. Every datagram arrives, in order, and the port's own queue fills.
+/// A link of 10 Mbit/s keeps the socket full. Every datagram arrives, in order, and the port's own queue fills.
 #[test]
 fn nothing_is_lost_before_a_full_socket() {
-    const COUNT: u32 = 500;
+    const COUNT: u32 = 1500;
     enter();
-    let words = "qdisc add dev lo root tbf rate 5mbit burst 20k limit 100m";
+    let words = "qdisc add dev lo root tbf rate 10mbit burst 20k limit 100m";
     assert!(std::process::Command::new("tc").args(words.split(' ')).status().unwrap().success());
     ip("link set lo up");
     let sink = UdpSocket::bind("127.0.0.1:0").unwrap();
-    // 400 ms of the link.
+    // 200 ms of the link.
     sockopt::set_socket_recv_buffer_size(&sink, 200_000).unwrap();
     let (ours, theirs) = UnixDatagram::pair().unwrap();
     ours.set_nonblocking(true).unwrap();
