@@ -9,6 +9,7 @@
 //! - [`Receiver`], [`Sender`]: batches with super-packets whole, segmented or joined.
 //! - [`Offload`]: checksums and super-packets. [`Rss`], [`EbpfProgram`], [`ClassicFilter`]: which
 //!   queue gets a packet, and how much of it.
+//! - [`bpf`]: an assembler for eBPF, maps, and programs on interfaces.
 //! - [`netlink`]: links, addresses, routes, rules and their events.
 //! - [`process`]: a copy of this process in other namespaces, signals with their origin.
 //! - [`Netns`]: network namespaces. [`Device::adopt`], [`Device::receive`],
@@ -20,7 +21,7 @@
 //!
 //! Sources: Linux `drivers/net/tun.c`, `Documentation/networking/tuntap.rst`.
 
-mod bpf;
+pub mod bpf;
 #[cfg(test)]
 #[path = "../../packet/tests/cases/mod.rs"]
 mod cases;

@@ -3,6 +3,7 @@
 use adit_packet::{Instant, PacketBuf};
 
 use crate::endpoint::Endpoint;
+use crate::fast_path::FastPath;
 use crate::flow::{FlowEvent, FlowId};
 use crate::outbox::Outbox;
 
@@ -45,6 +46,11 @@ pub trait Engine {
     /// An engine without flows leaves this as it is.
     fn handle_flow(&mut self, now: Instant, flow: FlowId, event: FlowEvent, out: &mut Outbox) {
         let _ = (now, flow, event, out);
+    }
+
+    /// What the engine leaves to something faster than itself; `None` if it must handle every packet.
+    fn fast_path(&mut self) -> Option<&mut dyn FastPath> {
+        None
     }
 
     /// How many packets the engine keeps for later.

@@ -69,6 +69,7 @@ mod datagrams;
 mod drop_counts;
 mod drop_reason;
 mod endpoint;
+pub mod fast_path;
 pub mod flow;
 mod hub;
 pub mod netem;

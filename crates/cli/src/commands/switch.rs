@@ -87,6 +87,9 @@ struct RunArgs {
     /// Block a port on which a loop is detected
     #[arg(long, value_name = "on|off")]
     loop_guard: Option<String>,
+    /// Let the kernel forward between dev: ports where nothing else is done with a frame
+    #[arg(long, value_name = "auto|off|require")]
+    accelerate: Option<String>,
 }
 
 #[derive(Debug, Subcommand)]
@@ -211,7 +214,7 @@ Examples:
 #[derive(Debug, clap::Args)]
 #[command(after_help = "\
 Keys of a port: those of --port except its kind and argument. Keys of the switch: ageing, \
-moves-per-second, loop-guard, loop-probe, loop-flaps, loop-hold, loop-hold-max. 'none' removes a VLAN, \
+moves-per-second, loop-guard, loop-probe, loop-flaps, loop-hold, loop-hold-max, accelerate. 'none' removes a VLAN, \
 guard, limit, split horizon, link or mirror; 'off' turns a flag off.
 
 Examples:
@@ -253,6 +256,7 @@ impl RunArgs {
             ("ageing", self.ageing),
             ("fdb-limit", self.fdb_limit),
             ("loop-guard", self.loop_guard),
+            ("accelerate", self.accelerate),
         ];
         let switch = keys.into_iter().filter_map(|(key, text)| Some((key, text?))).collect();
         let plan = Plan {

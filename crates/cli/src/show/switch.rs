@@ -30,6 +30,7 @@ pub(crate) fn switch(output: &Output, show: &model::Switch) -> String {
         ]);
     }
     lines.extend(table(&rows));
+    lines.extend(show.kernel.as_ref().and_then(kernel));
     if show.ports.iter().any(|port| port.netem.is_some()) {
         lines.push(format!("emulated links: seed {}", show.seed));
     }
@@ -59,6 +60,21 @@ pub(crate) fn switch(output: &Output, show: &model::Switch) -> String {
         lines.extend(show.unsaved.iter().map(|change| format!("  {}", clean(change))));
     }
     lines.join("\n")
+}
+
+/// What the kernel forwards; nothing if it has no two ports for that.
+fn kernel(kernel: &model::Kernel) -> Option<String> {
+    if let Some(failure) = &kernel.failure {
+        return Some(format!("the kernel does not forward: {}", clean(failure)));
+    }
+    let model::Kernel { ports, addresses, frames, .. } = kernel;
+    let between: Vec<String> = ports.iter().map(|port| clean(port)).collect();
+    let between = between.join(", ");
+    (!ports.is_empty()).then(|| {
+        format!(
+            "the kernel forwards between {between}: {addresses} addresses, {frames} frames so far"
+        )
+    })
 }
 
 /// A port for people.
@@ -99,17 +115,19 @@ pub(crate) fn port(output: &Output, port: &model::Port) -> String {
     lines.join("\n")
 }
 
-/// Addresses for people.
+/// Addresses for people; who forwards for them, if the kernel does for some.
 pub(crate) fn fdb(list: &[model::Address]) -> String {
-    let mut rows = vec![["ADDRESS", "VLAN", "PORT", "KIND", "AGE"].map(str::to_owned).to_vec()];
+    let is_shared = list.iter().any(|entry| entry.kernel);
+    let row = |words: [&str; 6]| -> Vec<String> {
+        let count = if is_shared { words.len() } else { words.len() - 1 };
+        words.iter().take(count).map(|&word| word.to_owned()).collect()
+    };
+    let mut rows = vec![row(["ADDRESS", "VLAN", "PORT", "KIND", "AGE", "FORWARDED BY"])];
     for entry in list {
-        rows.push(vec![
-            entry.mac.clone(),
-            entry.vlan.map_or("-".to_owned(), |vlan| vlan.to_string()),
-            clean(&entry.port),
-            entry.kind.clone(),
-            entry.age_s.map_or("-".to_owned(), |age| format!("{age} s")),
-        ]);
+        let vlan = entry.vlan.map_or("-".to_owned(), |vlan| vlan.to_string());
+        let age = entry.age_s.map_or("-".to_owned(), |age| format!("{age} s"));
+        let by = if entry.kernel { "kernel" } else { "adit" };
+        rows.push(row([&entry.mac, &vlan, &clean(&entry.port), &entry.kind, &age, by]));
     }
     table(&rows).join("\n")
 }

@@ -3,6 +3,7 @@
 //! Needs a user namespace: `unshare -Urnm --` before the test binary, as `./check` does.
 #![allow(clippy::unwrap_used, reason = "a panic is how a test fails")]
 
+mod accelerate;
 mod check;
 mod faults;
 mod names;

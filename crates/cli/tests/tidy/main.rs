@@ -56,7 +56,7 @@ fn without_tests(text: &str) -> &str {
 /// of the simulator the tunnel and the NAT, those of the runtime the NAT.
 #[test]
 fn crates_depend_as_the_plan_says() {
-    let allowed: [(&str, &[&str]); 16] = [
+    let allowed: [(&str, &[&str]); 17] = [
         ("simd", &[]),
         ("packet", &["simd"]),
         ("chart", &[]),
@@ -65,7 +65,8 @@ fn crates_depend_as_the_plan_says() {
         ("tunnel", &["engine", "packet"]),
         ("nat", &["engine", "packet"]),
         ("sim", &["engine", "packet"]),
-        ("runtime", &["engine", "device", "packet"]),
+        ("fastpath", &["engine", "device", "packet"]),
+        ("runtime", &["fastpath", "engine", "device", "packet"]),
         ("decode", &["runtime", "packet"]),
         ("host", &["runtime", "engine", "device", "packet"]),
         ("service", &["host", "runtime", "nat", "engine", "device", "packet"]),

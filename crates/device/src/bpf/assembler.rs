@@ -4,12 +4,13 @@
 
 use super::Instruction;
 use crate::sys::bpf::ArrayMap;
-use std::os::fd::{AsFd, AsRawFd};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd};
 
 /// A register: R0 holds results, R1 to R5 arguments (lost in a call), R6 to R9 survive calls, R10
 /// points to the end of the stack.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Register {
+#[expect(missing_docs, reason = "the names are those of RFC 9669")]
+pub enum Register {
     R0,
     R1,
     R2,
@@ -24,26 +25,34 @@ pub(crate) enum Register {
 
 /// The width of a memory access.
 #[derive(Clone, Copy, Debug)]
-pub(crate) enum Width {
+#[expect(missing_docs, reason = "the names are those of RFC 9669")]
+pub enum Width {
     U8,
     U16,
     U32,
+    U64,
 }
 
-/// The condition of a jump that compares a register with a constant.
+/// The condition of a jump that compares a register with a constant or with another one.
 #[derive(Clone, Copy, Debug)]
-pub(crate) enum Condition {
+#[expect(missing_docs, reason = "the names are those of RFC 9669")]
+pub enum Condition {
     Equal,
     NotEqual,
     /// Unsigned.
     Less,
+    /// Unsigned.
+    Greater,
+    /// Signed.
+    GreaterSigned,
     /// Signed: helpers return negative errors.
     Negative,
 }
 
 /// An operation of the 64-bit arithmetic unit with a constant.
 #[derive(Clone, Copy, Debug)]
-pub(crate) enum Operation {
+#[expect(missing_docs, reason = "the names are those of RFC 9669")]
+pub enum Operation {
     Add,
     And,
     ShiftLeft,
@@ -52,11 +61,11 @@ pub(crate) enum Operation {
 
 /// A position in the program; it may be named before it is known.
 #[derive(Clone, Copy, Debug)]
-pub(crate) struct Label(usize);
+pub struct Label(usize);
 
 /// A program under construction.
 #[derive(Debug, Default)]
-pub(crate) struct Assembler {
+pub struct Assembler {
     instructions: Vec<Instruction>,
     /// The position of each label, once bound.
     labels: Vec<Option<usize>>,
@@ -66,28 +75,28 @@ pub(crate) struct Assembler {
 
 impl Assembler {
     /// A new label; bind it exactly once.
-    pub(crate) fn label(&mut self) -> Label {
+    pub fn label(&mut self) -> Label {
         self.labels.push(None);
         Label(self.labels.len() - 1)
     }
 
     /// Binds `label` to the next instruction.
-    pub(crate) fn bind(&mut self, label: Label) {
+    pub fn bind(&mut self, label: Label) {
         self.labels[label.0] = Some(self.instructions.len());
     }
 
     /// `register = value`, sign-extended.
-    pub(crate) fn set(&mut self, register: Register, value: i32) {
+    pub fn set(&mut self, register: Register, value: i32) {
         self.push(ALU64 | MOV, register, Register::R0, 0, value);
     }
 
     /// `to = from`.
-    pub(crate) fn copy(&mut self, to: Register, from: Register) {
+    pub fn copy(&mut self, to: Register, from: Register) {
         self.push(ALU64 | MOV | BY_REGISTER, to, from, 0, 0);
     }
 
     /// `register = register OPERATION value`.
-    pub(crate) fn apply(&mut self, operation: Operation, register: Register, value: i32) {
+    pub fn apply(&mut self, operation: Operation, register: Register, value: i32) {
         let code = match operation {
             Operation::Add => 0x00,
             Operation::And => 0x50,
@@ -98,27 +107,50 @@ impl Assembler {
     }
 
     /// `to += from`.
-    pub(crate) fn add(&mut self, to: Register, from: Register) {
+    pub fn add(&mut self, to: Register, from: Register) {
         self.push(ALU64 | BY_REGISTER, to, from, 0, 0);
     }
 
+    /// `to -= from`.
+    pub fn subtract(&mut self, to: Register, from: Register) {
+        self.push(ALU64 | SUB | BY_REGISTER, to, from, 0, 0);
+    }
+
+    /// `to |= from`.
+    pub fn or(&mut self, to: Register, from: Register) {
+        self.push(ALU64 | OR | BY_REGISTER, to, from, 0, 0);
+    }
+
     /// `to ^= from`.
-    pub(crate) fn xor(&mut self, to: Register, from: Register) {
+    pub fn xor(&mut self, to: Register, from: Register) {
         self.push(ALU64 | XOR | BY_REGISTER, to, from, 0, 0);
     }
 
     /// `to = *(from + offset)`, zero-extended, in the machine's byte order.
-    pub(crate) fn load(&mut self, width: Width, to: Register, from: Register, offset: i16) {
-        let size = match width {
-            Width::U32 => 0x00,
-            Width::U16 => 0x08,
-            Width::U8 => 0x10,
-        };
-        self.push(LDX_MEM | size, to, from, offset, 0);
+    pub fn load(&mut self, width: Width, to: Register, from: Register, offset: i16) {
+        self.push(LDX_MEM | width.code(), to, from, offset, 0);
+    }
+
+    /// `*(to + offset) = from`.
+    pub fn store(&mut self, width: Width, to: Register, offset: i16, from: Register) {
+        self.push(STX_MEM | width.code(), to, from, offset, 0);
+    }
+
+    /// `*(to + offset) += from`, of 64 bits, as one step for all processors.
+    pub fn add_atomically(&mut self, to: Register, offset: i16, from: Register) {
+        self.push(STX_ATOMIC | Width::U64.code(), to, from, offset, 0);
+    }
+
+    /// `to =` the map, as helpers take it; two instructions.
+    pub fn load_map(&mut self, to: Register, map: BorrowedFd<'_>) {
+        let registers = Self::registers(to, Register::R0, PSEUDO_MAP_FD);
+        let immediate = map.as_raw_fd();
+        self.instructions.push(Instruction { code: LD_IMM64, registers, offset: 0, immediate });
+        self.instructions.push(Instruction::default());
     }
 
     /// `to =` the address of byte `offset` of the map's value; two instructions.
-    pub(crate) fn load_value_address(&mut self, to: Register, map: &ArrayMap, offset: i32) {
+    pub fn load_value_address(&mut self, to: Register, map: &ArrayMap, offset: i32) {
         let destination = Self::registers(to, Register::R0, PSEUDO_MAP_VALUE);
         self.instructions.push(Instruction {
             code: LD_IMM64,
@@ -130,41 +162,41 @@ impl Assembler {
     }
 
     /// Jumps to `to` if `register CONDITION value`.
-    pub(crate) fn jump_if(
+    pub fn jump_if(&mut self, register: Register, condition: Condition, value: i32, to: Label) {
+        self.jumps.push((self.instructions.len(), to));
+        self.push(JMP | condition.code(), register, Register::R0, 0, value);
+    }
+
+    /// Jumps to `to` if `register CONDITION other`.
+    pub fn jump_if_register(
         &mut self,
         register: Register,
         condition: Condition,
-        value: i32,
+        other: Register,
         to: Label,
     ) {
-        let code = match condition {
-            Condition::Equal => 0x10,
-            Condition::NotEqual => 0x50,
-            Condition::Less => 0xa0,
-            Condition::Negative => 0xc0,
-        };
         self.jumps.push((self.instructions.len(), to));
-        self.push(JMP | code, register, Register::R0, 0, value);
+        self.push(JMP | BY_REGISTER | condition.code(), register, other, 0, 0);
     }
 
     /// Jumps to `to`.
-    pub(crate) fn jump(&mut self, to: Label) {
+    pub fn jump(&mut self, to: Label) {
         self.jumps.push((self.instructions.len(), to));
         self.push(JMP, Register::R0, Register::R0, 0, 0);
     }
 
     /// Calls the kernel's helper with this number; R0 to R5 are lost.
-    pub(crate) fn call(&mut self, helper: i32) {
+    pub fn call(&mut self, helper: i32) {
         self.push(JMP | 0x80, Register::R0, Register::R0, 0, helper);
     }
 
     /// Exits the program with the result in R0.
-    pub(crate) fn exit(&mut self) {
+    pub fn exit(&mut self) {
         self.push(JMP | 0x90, Register::R0, Register::R0, 0, 0);
     }
 
     /// The instructions, with all jump distances filled in.
-    pub(crate) fn finish(mut self) -> Vec<Instruction> {
+    pub fn finish(mut self) -> Vec<Instruction> {
         for (at, label) in self.jumps {
             let target = self.labels[label.0].expect("every label in use is bound");
             self.instructions[at].offset = index(target) - index(at) - 1;
@@ -181,6 +213,30 @@ impl Assembler {
     fn registers(to: Register, from: Register, pseudo: u8) -> u8 {
         let (to, from) = (to.number(), from.number() | pseudo);
         if cfg!(target_endian = "little") { from << 4 | to } else { to << 4 | from }
+    }
+}
+
+impl Width {
+    const fn code(self) -> u8 {
+        match self {
+            Self::U32 => 0x00,
+            Self::U16 => 0x08,
+            Self::U8 => 0x10,
+            Self::U64 => 0x18,
+        }
+    }
+}
+
+impl Condition {
+    const fn code(self) -> u8 {
+        match self {
+            Self::Equal => 0x10,
+            Self::Greater => 0x20,
+            Self::NotEqual => 0x50,
+            Self::GreaterSigned => 0x60,
+            Self::Less => 0xa0,
+            Self::Negative => 0xc0,
+        }
     }
 }
 
@@ -208,11 +264,17 @@ fn index(at: usize) -> i16 {
 
 const LD_IMM64: u8 = 0x18;
 const LDX_MEM: u8 = 0x61;
+const STX_MEM: u8 = 0x63;
+const STX_ATOMIC: u8 = 0xc3;
 const JMP: u8 = 0x05;
 const ALU64: u8 = 0x07;
 const MOV: u8 = 0xb0;
+const SUB: u8 = 0x10;
+const OR: u8 = 0x40;
 const XOR: u8 = 0xa0;
 /// The operand is a register, not the constant.
 const BY_REGISTER: u8 = 0x08;
+/// `BPF_PSEUDO_MAP_FD`: the constant is a map's descriptor.
+const PSEUDO_MAP_FD: u8 = 1;
 /// `BPF_PSEUDO_MAP_VALUE`: the constant is a map's descriptor, the address is that of its value.
 const PSEUDO_MAP_VALUE: u8 = 2;

@@ -1,6 +1,8 @@
-//! eBPF programs that look at a packet and return a number: a queue, or a number of bytes.
+//! eBPF: programs that look at a packet and return a number (a queue, or a number of bytes), programs on
+//! what arrives at an interface, maps, and an assembler for programs.
 
-pub(crate) mod assembler;
+pub mod assembler;
+mod ingress;
 
 use crate::sys;
 use assembler::{Assembler, Register};
@@ -11,7 +13,8 @@ use std::fs;
 use std::io;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 
-pub use crate::sys::bpf::Instruction;
+pub use crate::sys::bpf::{ArrayMap, HashMap, Instruction};
+pub use ingress::{IngressLink, IngressProgram};
 
 /// The maximum length in bytes of the verifier's log that a [`LoadError`] keeps. The log of a
 /// rejected program is the path that the verifier took; only its end, with the reason, matters.
@@ -22,7 +25,7 @@ const TEST_RUN_HEADER_LEN: usize = 14;
 
 /// The license of the programs that this crate assembles. They call no helper that the kernel
 /// reserves for the GPL.
-pub(crate) const LICENCE: &CStr = c"MIT";
+pub const LICENCE: &CStr = c"MIT";
 
 /// A loaded program of type `BPF_PROG_TYPE_SOCKET_FILTER`, the only type that the tun driver
 /// accepts.
@@ -43,22 +46,7 @@ impl EbpfProgram {
         instructions: &[Instruction],
         licence: &CStr,
     ) -> Result<Self, LoadError> {
-        let load = |log: &mut [u8]| {
-            sys::bpf::prog_load(sys::bpf::PROG_TYPE_SOCKET_FILTER, instructions, licence, log)
-        };
-        let source = match load(&mut []) {
-            Ok(fd) => return Ok(Self(fd)),
-            Err(source) => source,
-        };
-        if !matches!(source.raw_os_error(), Some(libc::EINVAL | libc::EACCES)) {
-            return Err(source.into());
-        }
-        // Load it again with a log: the first attempt avoids the cost of writing one.
-        let mut log = vec![0; LOG_LEN_MAX];
-        match load(&mut log) {
-            Ok(fd) => Ok(Self(fd)),
-            Err(_) => Err(LoadError { source, log: text_of(&log) }),
-        }
+        load(sys::bpf::PROG_TYPE_SOCKET_FILTER, instructions, licence).map(Self)
     }
 
     /// Takes over a program that another tool loaded, such as clang or bpftool, or a pinned one.
@@ -124,6 +112,16 @@ impl EbpfProgram {
         sys::filter::set_filter(queue.as_fd(), Some(self.as_fd()))
     }
 
+    /// Lets the program decide how many bytes of each packet a socket gets, in place of the filter before; 0
+    /// keeps the packet from it. What the program writes into the control block of the buffer, an
+    /// [`IngressProgram`] reads there if this socket is the last one that gets the packet.
+    ///
+    /// # Errors
+    /// EPERM if the filter of the socket is locked.
+    pub fn attach_to_socket(&self, socket: impl AsFd) -> io::Result<()> {
+        sys::filter::attach_socket_program(socket.as_fd(), self.as_fd())
+    }
+
     /// Returns the choice of the queue to the kernel; not an error if no program is attached.
     ///
     /// # Errors
@@ -150,6 +148,28 @@ impl AsFd for EbpfProgram {
 impl From<EbpfProgram> for OwnedFd {
     fn from(program: EbpfProgram) -> Self {
         program.0
+    }
+}
+
+/// Loads a program; if the verifier rejects it, with its log.
+fn load(
+    prog_type: u32,
+    instructions: &[Instruction],
+    licence: &CStr,
+) -> Result<OwnedFd, LoadError> {
+    let load = |log: &mut [u8]| sys::bpf::prog_load(prog_type, instructions, licence, log);
+    let source = match load(&mut []) {
+        Ok(fd) => return Ok(fd),
+        Err(source) => source,
+    };
+    if !matches!(source.raw_os_error(), Some(libc::EINVAL | libc::EACCES)) {
+        return Err(source.into());
+    }
+    // Load it again with a log: the first attempt avoids the cost of writing one.
+    let mut log = vec![0; LOG_LEN_MAX];
+    match load(&mut log) {
+        Ok(fd) => Ok(fd),
+        Err(_) => Err(LoadError { source, log: text_of(&log) }),
     }
 }
 

@@ -70,7 +70,7 @@ fn root_verifier_says_why_it_refuses() {
 #[test]
 #[ignore = "needs the initial user namespace"]
 fn root_map_is_not_taken_for_a_program() {
-    let map = sys::bpf::ArrayMap::new(8).unwrap();
+    let map = ArrayMap::new(8).unwrap();
     assert_eq!(map.update(&[0; 7]).unwrap_err().raw_os_error(), Some(libc::EINVAL));
     map.update(&[1; 8]).unwrap();
     let error = EbpfProgram::from_fd(map.as_fd().try_clone_to_owned().unwrap()).unwrap_err();

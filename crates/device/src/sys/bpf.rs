@@ -1,4 +1,4 @@
-//! bpf(2): array maps, and programs that look at socket buffers (`linux/bpf.h`).
+//! bpf(2): maps, programs that look at socket buffers, and their links to interfaces (`linux/bpf.h`).
 
 use std::ffi::CStr;
 use std::io;
@@ -24,17 +24,28 @@ pub struct Instruction {
 
 /// `BPF_PROG_TYPE_SOCKET_FILTER`: the only type that the tun driver takes.
 pub(crate) const PROG_TYPE_SOCKET_FILTER: u32 = 1;
+/// `BPF_PROG_TYPE_SCHED_CLS`: programs of an interface.
+pub(crate) const PROG_TYPE_SCHED_CLS: u32 = 3;
 
 const MAP_CREATE: libc::c_int = 0;
+const MAP_LOOKUP_ELEM: libc::c_int = 1;
 const MAP_UPDATE_ELEM: libc::c_int = 2;
+const MAP_DELETE_ELEM: libc::c_int = 3;
 const PROG_LOAD: libc::c_int = 5;
 const PROG_TEST_RUN: libc::c_int = 10;
+const MAP_LOOKUP_BATCH: libc::c_int = 24;
+const LINK_CREATE: libc::c_int = 28;
 
+const MAP_TYPE_HASH: u32 = 1;
 const MAP_TYPE_ARRAY: u32 = 2;
+/// `BPF_F_NO_PREALLOC`: an element takes memory while it is in the map.
+const NO_PREALLOC: u32 = 1;
+/// `BPF_TCX_INGRESS`, since Linux 6.6.
+const TCX_INGRESS: u32 = 46;
 
 /// An array map with one element, key 0, of a fixed number of bytes.
 #[derive(Debug)]
-pub(crate) struct ArrayMap {
+pub struct ArrayMap {
     fd: OwnedFd,
     /// The length of the value in bytes, which the kernel reads and writes without being given it
     /// again.
@@ -43,22 +54,45 @@ pub(crate) struct ArrayMap {
 
 impl ArrayMap {
     /// Makes a map of one value of `value_len` zero bytes.
-    pub(crate) fn new(value_len: u32) -> io::Result<Self> {
-        let mut attributes = MapCreate {
+    ///
+    /// # Errors
+    /// EPERM without `CAP_BPF` in the initial user namespace.
+    pub fn new(value_len: u32) -> io::Result<Self> {
+        let fd = map_create(MapCreate {
             map_type: MAP_TYPE_ARRAY,
             key_size: 4,
             value_size: value_len,
             max_entries: 1,
             map_flags: 0,
-        };
-        // SAFETY: the attributes hold no address, and `MapCreate` is the head of the kernel's union.
-        let fd = unsafe { bpf(MAP_CREATE, &mut attributes) }?;
-        // SAFETY: MAP_CREATE gives a new descriptor that nobody else owns.
-        Ok(Self { fd: unsafe { OwnedFd::from_raw_fd(fd) }, value_len })
+        })?;
+        Ok(Self { fd, value_len })
     }
 
-    /// Replaces the value; EINVAL if `value` has another length than the map's.
-    pub(crate) fn update(&self, value: &[u8]) -> io::Result<()> {
+    /// Reads the value.
+    ///
+    /// # Errors
+    /// EINVAL if `value` has another length than the map's.
+    pub fn read(&self, value: &mut [u8]) -> io::Result<()> {
+        if u32::try_from(value.len()) != Ok(self.value_len) {
+            return Err(io::Error::from_raw_os_error(libc::EINVAL));
+        }
+        let key = 0_u32;
+        let mut attributes = MapElement {
+            map_fd: raw(self.fd.as_fd()),
+            padding: 0,
+            key: address(&raw const key),
+            value: address(value.as_mut_ptr()),
+            flags: 0,
+        };
+        // SAFETY: the kernel reads 4 bytes of key and writes `value_len` bytes of value.
+        unsafe { bpf(MAP_LOOKUP_ELEM, &mut attributes) }.map(drop)
+    }
+
+    /// Replaces the value.
+    ///
+    /// # Errors
+    /// EINVAL if `value` has another length than the map's.
+    pub fn update(&self, value: &[u8]) -> io::Result<()> {
         if u32::try_from(value.len()) != Ok(self.value_len) {
             return Err(io::Error::from_raw_os_error(libc::EINVAL));
         }
@@ -79,6 +113,125 @@ impl AsFd for ArrayMap {
     fn as_fd(&self) -> BorrowedFd<'_> {
         self.fd.as_fd()
     }
+}
+
+/// A hash map from keys of `K` bytes to values of `V` bytes.
+#[derive(Debug)]
+pub struct HashMap<const K: usize, const V: usize> {
+    fd: OwnedFd,
+}
+
+impl<const K: usize, const V: usize> HashMap<K, V> {
+    /// Makes an empty map, whose entries take memory while they are in it.
+    ///
+    /// # Errors
+    /// EPERM without `CAP_BPF` in the initial user namespace.
+    pub fn new(max_entries: u32) -> io::Result<Self> {
+        let fd = map_create(MapCreate {
+            map_type: MAP_TYPE_HASH,
+            key_size: u32::try_from(K).map_err(|_| io::ErrorKind::InvalidInput)?,
+            value_size: u32::try_from(V).map_err(|_| io::ErrorKind::InvalidInput)?,
+            max_entries,
+            map_flags: NO_PREALLOC,
+        })?;
+        Ok(Self { fd })
+    }
+
+    /// Adds an entry or replaces it.
+    ///
+    /// # Errors
+    /// E2BIG if the map is full.
+    pub fn insert(&self, key: &[u8; K], value: &[u8; V]) -> io::Result<()> {
+        let mut attributes = MapElement {
+            map_fd: raw(self.fd.as_fd()),
+            padding: 0,
+            key: address(key.as_ptr()),
+            value: address(value.as_ptr()),
+            flags: 0,
+        };
+        // SAFETY: the map was made with keys of `K` bytes and values of `V`, which the kernel reads.
+        unsafe { bpf(MAP_UPDATE_ELEM, &mut attributes) }.map(drop)
+    }
+
+    /// Removes an entry.
+    ///
+    /// # Errors
+    /// ENOENT if there is none.
+    pub fn remove(&self, key: &[u8; K]) -> io::Result<()> {
+        let mut attributes = MapElement {
+            map_fd: raw(self.fd.as_fd()),
+            padding: 0,
+            key: address(key.as_ptr()),
+            value: 0,
+            flags: 0,
+        };
+        // SAFETY: the kernel reads `K` bytes of key and nothing else.
+        unsafe { bpf(MAP_DELETE_ELEM, &mut attributes) }.map(drop)
+    }
+
+    /// Reads some entries into `values`, from the place `from` on or from the start; how many, and where
+    /// to go on. Entries that are added or removed meanwhile may be left out or read twice.
+    ///
+    /// # Errors
+    /// ENOSPC: `keys` and `values` are shorter than a bucket of the map, some ten entries.
+    pub fn page(
+        &self,
+        from: Option<u32>,
+        keys: &mut [[u8; K]],
+        values: &mut [[u8; V]],
+    ) -> io::Result<(usize, Option<u32>)> {
+        let (from_place, mut next) = (from.unwrap_or(0), 0_u32);
+        let mut attributes = Batch {
+            in_batch: from.map_or(0, |_| address(&raw const from_place)),
+            out_batch: address(&raw mut next),
+            keys: address(keys.as_mut_ptr()),
+            values: address(values.as_mut_ptr()),
+            count: length(keys)?.min(length(values)?),
+            map_fd: raw(self.fd.as_fd()),
+            elem_flags: 0,
+            flags: 0,
+        };
+        // SAFETY: the kernel writes at most `count` keys of `K` bytes and values of `V` bytes, and one
+        // number of 32 bits to `next`; it reads one at `in_batch`, if that is not null.
+        let result = unsafe { bpf(MAP_LOOKUP_BATCH, &mut attributes) };
+        let count = usize::try_from(attributes.count).unwrap_or(0);
+        match result {
+            Ok(_) => Ok((count, Some(next))),
+            Err(error) if error.raw_os_error() == Some(libc::ENOENT) => Ok((count, None)),
+            Err(error) => Err(error),
+        }
+    }
+}
+
+impl<const K: usize, const V: usize> AsFd for HashMap<K, V> {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.fd.as_fd()
+    }
+}
+
+fn map_create(mut attributes: MapCreate) -> io::Result<OwnedFd> {
+    // SAFETY: the attributes hold no address, and `MapCreate` is the head of the kernel's union.
+    let fd = unsafe { bpf(MAP_CREATE, &mut attributes) }?;
+    // SAFETY: MAP_CREATE gives a new descriptor that nobody else owns.
+    Ok(unsafe { OwnedFd::from_raw_fd(fd) })
+}
+
+/// Runs a program on what arrives at an interface of this namespace while the descriptor is open; EINVAL
+/// without tcx (Linux 6.6).
+pub(crate) fn link_ingress(program: BorrowedFd<'_>, index: u32) -> io::Result<OwnedFd> {
+    let mut attributes = LinkCreate {
+        prog_fd: raw(program),
+        target_ifindex: index,
+        attach_type: TCX_INGRESS,
+        flags: 0,
+        relative_fd: 0,
+        padding: 0,
+        expected_revision: 0,
+    };
+    // SAFETY: the attributes hold no address.
+    let fd = unsafe { bpf(LINK_CREATE, &mut attributes) }?;
+    // SAFETY: LINK_CREATE gives a new descriptor that nobody else owns.
+    Ok(unsafe { OwnedFd::from_raw_fd(fd) })
 }
 
 /// Loads a program of `prog_type`; the verifier's log goes to `log`, unless that is empty.
@@ -140,6 +293,29 @@ struct MapElement {
     key: u64,
     value: u64,
     flags: u64,
+}
+
+#[repr(C)]
+struct Batch {
+    in_batch: u64,
+    out_batch: u64,
+    keys: u64,
+    values: u64,
+    count: u32,
+    map_fd: u32,
+    elem_flags: u64,
+    flags: u64,
+}
+
+#[repr(C)]
+struct LinkCreate {
+    prog_fd: u32,
+    target_ifindex: u32,
+    attach_type: u32,
+    flags: u32,
+    relative_fd: u32,
+    padding: u32,
+    expected_revision: u64,
 }
 
 #[repr(C)]

@@ -88,6 +88,25 @@ pub(crate) fn attach_socket_filter(
     })
 }
 
+/// SO_ATTACH_BPF: an eBPF program on the packets that a socket receives, in place of the filter before.
+pub(crate) fn attach_socket_program(
+    socket: BorrowedFd<'_>,
+    program: BorrowedFd<'_>,
+) -> io::Result<()> {
+    let program: libc::c_int = program.as_raw_fd();
+    let len = libc::socklen_t::try_from(size_of_val(&program)).expect("one int");
+    // SAFETY: the kernel reads `len` bytes of `program`, a descriptor.
+    check(unsafe {
+        libc::setsockopt(
+            socket.as_raw_fd(),
+            libc::SOL_SOCKET,
+            libc::SO_ATTACH_BPF,
+            (&raw const program).cast(),
+            len,
+        )
+    })
+}
+
 /// SO_DETACH_FILTER: removes the filter of a socket; ENOENT if there is none.
 pub(crate) fn detach_socket_filter(socket: BorrowedFd<'_>) -> io::Result<()> {
     let unused: libc::c_int = 0;

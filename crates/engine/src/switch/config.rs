@@ -25,6 +25,8 @@ pub struct SwitchConfig {
     pub moves_per_second: u8,
     /// The loop guard.
     pub loop_guard: LoopGuardConfig,
+    /// Whether frames may pass by the switch.
+    pub accelerate: Accelerate,
     /// Port mirrors: at most [`Self::MIRRORS_MAX`].
     pub mirrors: Vec<Mirror>,
     /// A secret random number, unique to this switch. It gives the switch its name in loop probes, and
@@ -50,10 +52,24 @@ impl Default for SwitchConfig {
             fdb_limit: 8192,
             moves_per_second: 5,
             loop_guard: LoopGuardConfig::default(),
+            accelerate: Accelerate::default(),
             mirrors: Vec::new(),
             seed: 0,
         }
     }
+}
+
+/// Whether frames that the switch only forwards may pass by it, through the kernel
+/// ([`fast_path`](crate::fast_path)).
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Accelerate {
+    /// Where that is possible.
+    #[default]
+    Auto,
+    /// Nowhere.
+    Off,
+    /// As with [`Self::Auto`]. The switch's owner fails where it is not possible.
+    Require,
 }
 
 /// How loops are detected, and how long a port stays blocked.

@@ -14,6 +14,12 @@ use adit_packet::{Instant, MacAddr};
 use crate::endpoint::PortId;
 use crate::switch::vlan::VlanId;
 
+/// The time after which a port counts as the home of an address.
+pub(super) const SETTLED: Duration = Duration::from_secs(30);
+/// A pause after which an address that has moved starts to settle from the beginning: two forged
+/// frames and silence between them do not make a home.
+const SILENCE: Duration = Duration::from_secs(15);
+
 /// One address of the table.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct FdbEntry {
@@ -27,6 +33,8 @@ pub struct FdbEntry {
     pub kind: FdbKind,
     /// When a frame from it was last seen, to within a second; of a static one, when it was made.
     pub seen: Instant,
+    /// Whether it is declared as a station of the [fast path](crate::fast_path).
+    pub is_fast: bool,
 }
 
 /// How an address came into the table.
@@ -63,8 +71,13 @@ impl Key {
     }
 
     pub(super) fn vlan(self) -> Option<VlanId> {
+        VlanId::new(self.number())
+    }
+
+    /// The number of the VLAN; 0 in the untagged network.
+    pub(super) fn number(self) -> u16 {
         let [v0, v1, ..] = self.0.to_be_bytes();
-        VlanId::new(u16::from_be_bytes([v0, v1]))
+        u16::from_be_bytes([v0, v1])
     }
 
     pub(super) fn mac(self) -> MacAddr {
@@ -89,6 +102,8 @@ pub(super) struct Slot {
     pub(super) home: PortId,
     pub(super) moves: u8,
     pub(super) kind: FdbKind,
+    /// In which epoch it was declared as a station of the fast path, by its mark; 0 in none.
+    pub(super) declared: u16,
 }
 
 impl Slot {
@@ -100,10 +115,22 @@ impl Slot {
         home: PortId(0),
         moves: 0,
         kind: FdbKind::Dynamic,
+        declared: 0,
     };
 
     pub(super) const fn new(key: Key, port: PortId, kind: FdbKind, now: Instant) -> Self {
-        Self { key, seen: now, moving_since: now, port, home: port, moves: 0, kind }
+        Self { key, seen: now, moving_since: now, port, home: port, moves: 0, kind, declared: 0 }
+    }
+
+    /// Notes a frame from it at the port where it is.
+    pub(super) fn refresh(&mut self, now: Instant, sticky: bool) {
+        if self.port != self.home && now.since(self.seen) >= SILENCE {
+            self.moving_since = now;
+        }
+        self.seen = now;
+        if sticky && now.since(self.moving_since) >= SETTLED {
+            self.kind = self.kind.max(FdbKind::Sticky);
+        }
     }
 
     /// Whether no frame came from it for that long.
@@ -116,9 +143,10 @@ impl Slot {
         if self.kind == FdbKind::Dynamic { self.seen + ageing } else { Instant::MAX }
     }
 
-    fn entry(&self) -> FdbEntry {
-        let Self { key, seen, port, kind, .. } = *self;
-        FdbEntry { vlan: key.vlan(), mac: key.mac(), port, kind, seen }
+    fn entry(&self, mark: u16) -> FdbEntry {
+        let Self { key, seen, port, kind, declared, .. } = *self;
+        let is_fast = declared == mark;
+        FdbEntry { vlan: key.vlan(), mac: key.mac(), port, kind, seen, is_fast }
     }
 }
 
@@ -158,10 +186,11 @@ impl Fdb {
         slots: Range<usize>,
         now: Instant,
         ageing: Duration,
+        mark: u16,
     ) -> impl Iterator<Item = FdbEntry> + '_ {
         let slots = self.slots.get(slots).unwrap_or_default();
         let used = slots.iter().filter(|slot| !slot.key.is_none());
-        used.filter(move |slot| !slot.is_aged(now, ageing)).map(Slot::entry)
+        used.filter(move |slot| !slot.is_aged(now, ageing)).map(move |slot| slot.entry(mark))
     }
 
     /// The first slot from `at` on before which nothing is moved back from it or from behind it.

@@ -53,7 +53,7 @@ impl GuardConfig {
         !self.macs.is_empty() || self.reads_inside()
     }
 
-    const fn reads_inside(&self) -> bool {
+    pub(super) const fn reads_inside(&self) -> bool {
         !self.addresses.is_empty() || self.arp || self.nd || self.no_dhcp_server || self.no_router
     }
 

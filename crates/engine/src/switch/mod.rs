@@ -65,6 +65,7 @@
 
 mod config;
 mod counters;
+mod declared;
 mod engine;
 mod error;
 mod event;
@@ -80,8 +81,9 @@ mod vlan;
 
 pub use adit_packet::IpPrefix;
 pub use config::{
-    FrameFilter, FrameMatch, GroupId, GuardConfig, LoopGuardConfig, Mirror, MirrorDirection,
-    MirrorFilter, PortConfig, StormConfig, StormRate, SwitchConfig, TagKind, Trunk, VlanMode,
+    Accelerate, FrameFilter, FrameMatch, GroupId, GuardConfig, LoopGuardConfig, Mirror,
+    MirrorDirection, MirrorFilter, PortConfig, StormConfig, StormRate, SwitchConfig, TagKind,
+    Trunk, VlanMode,
 };
 pub use counters::PortCounters;
 pub use engine::Switch;

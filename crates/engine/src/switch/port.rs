@@ -26,6 +26,8 @@ pub(super) struct Port {
     pub(super) closed: Option<DropReason>,
     pub(super) is_guarded: bool,
     pub(super) watchers: Watchers,
+    /// Whether frames may pass by the switch here, as far as the loop is concerned.
+    pub(super) may_be_fast: bool,
     /// What the last frame from here found in the table.
     pub(super) last: LastHit,
     pub(super) config: PortConfig,
@@ -95,6 +97,7 @@ impl Port {
             closed: None,
             is_guarded: config.guard.is_on(),
             watchers: Watchers::default(),
+            may_be_fast: false,
             last: LastHit::default(),
             storm: Storm::new(&config.storm),
             config,

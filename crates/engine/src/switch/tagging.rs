@@ -108,6 +108,11 @@ impl Tagging {
         Self { vlan: tag.vid(), carried: true, tpid: tag.tpid, priority: tag.tci & PRIORITY }
     }
 
+    /// That of a frame in a VLAN, to see how it would leave.
+    pub(super) const fn of_vlan(vlan: u16) -> Self {
+        Self::untagged(vlan, TagKind::Customer)
+    }
+
     const fn untagged(vlan: u16, kind: TagKind) -> Self {
         Self { vlan, carried: false, tpid: kind.tpid(), priority: 0 }
     }
@@ -202,7 +207,7 @@ pub(super) fn tag_own_in(
     mode: &VlanMode,
     packet: &mut PacketBuf,
 ) -> Result<(), DropReason> {
-    let mut tagging = Tagging::untagged(vlan, TagKind::Customer);
+    let mut tagging = Tagging::of_vlan(vlan);
     tagging.apply(tagging.form(mode)?, packet)
 }
 

@@ -2,9 +2,9 @@
 //! call the same function.
 
 use adit_engine::switch::{
-    FrameMatch, GroupId, GuardConfig, IpPrefix, LoopGuardConfig, Mirror, MirrorDirection,
-    MirrorFilter, PortConfig, PortState, StormConfig, StormRate, Switch, SwitchConfig, TagKind,
-    Trunk, VlanId, VlanMode, VlanSet,
+    Accelerate, FrameMatch, GroupId, GuardConfig, IpPrefix, LoopGuardConfig, Mirror,
+    MirrorDirection, MirrorFilter, PortConfig, PortState, StormConfig, StormRate, Switch,
+    SwitchConfig, TagKind, Trunk, VlanId, VlanMode, VlanSet,
 };
 use adit_engine::{Endpoint, Engine, Outbox, PortId};
 use adit_packet::{
@@ -165,6 +165,7 @@ impl<'a> Input<'a> {
             ageing: Duration::from_secs(u64::from(self.byte()) + 1),
             fdb_limit: usize::from(self.below(16)) + 1,
             moves_per_second: self.below(8) + 1,
+            accelerate: Accelerate::default(),
             loop_guard: LoopGuardConfig {
                 enabled: self.is(),
                 probe_interval: Duration::from_millis(u64::from(self.byte()) + 10),

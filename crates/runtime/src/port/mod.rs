@@ -117,6 +117,12 @@ pub trait Port: Any + Send {
         None
     }
 
+    /// The packet socket by which the port receives all frames, if its only use is that: a kernel that forwards
+    /// frames of the interface itself keeps those from it.
+    fn packet_socket(&self) -> Option<BorrowedFd<'_>> {
+        None
+    }
+
     /// The name of the network namespace that the port was opened in: without the name it ends.
     fn namespace(&self) -> Option<&NamespaceName> {
         None
@@ -277,7 +283,16 @@ pub struct Cx<'a> {
     pub counters: &'a mut PortCounters,
 }
 
-impl Cx<'_> {
+impl<'a> Cx<'a> {
+    pub(crate) const fn new(
+        now: Instant,
+        pool: &'a mut Pool,
+        scratch: &'a mut Scratch,
+        counters: &'a mut PortCounters,
+    ) -> Self {
+        Self { now, handled: Handled::NOTHING, pool, scratch, counters }
+    }
+
     /// A frame that a port has in memory of its own, in a buffer; counted if there is none.
     pub(crate) fn copy(&mut self, frame: &[u8]) -> Recv {
         if let Some(mut packet) = self.pool.take(frame.len()) {

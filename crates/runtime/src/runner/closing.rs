@@ -1,13 +1,14 @@
-//! The threads that close ports.
+//! Threads that close ports; the end of a loop waits for them.
 
 use std::thread::JoinHandle;
 
-/// Threads that close ports; its end waits for them.
+/// The threads that may still run.
 #[derive(Debug, Default)]
 pub(crate) struct Closing(Vec<JoinHandle<()>>);
 
 impl Closing {
-    pub(crate) fn add(&mut self, threads: impl IntoIterator<Item = JoinHandle<()>>) {
+    /// Adds threads, and forgets those that have ended.
+    pub(crate) fn extend(&mut self, threads: impl IntoIterator<Item = JoinHandle<()>>) {
         self.0.retain(|thread| !thread.is_finished());
         self.0.extend(threads);
     }

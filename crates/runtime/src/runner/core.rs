@@ -3,6 +3,7 @@
 use crate::netem::PortNetem;
 use crate::peer::sockets::{Arrival, PeerSockets, Received, TooBig};
 use crate::port::{Arrivals, Cx, Gone, Hub, HubCx, HubRecv, Port, Recv, Scratch};
+use crate::runner::accelerator::Accelerator;
 use crate::runner::closing::Closing;
 use crate::runner::event::Event;
 use crate::runner::hubs::{Hubs, ListenerId};
@@ -52,6 +53,7 @@ pub(crate) struct Core<E> {
     /// The sockets of the engine's flows.
     pub(crate) flows: Flows,
     interfaces: Interfaces,
+    pub(crate) accelerator: Accelerator,
     pub(crate) reactor: Reactor,
     pub(crate) events: VecDeque<Event>,
     pub(crate) now: Instant,
@@ -66,7 +68,6 @@ pub(crate) struct Core<E> {
     arrivals: Arrivals,
     /// Ports whose deadline has come.
     due: Vec<PortId>,
-    /// Threads that close ports.
     pub(super) closing: Closing,
 }
 
@@ -80,6 +81,7 @@ impl<E: Engine> Core<E> {
             peers: None,
             flows: Flows::default(),
             interfaces: Interfaces::default(),
+            accelerator: Accelerator::default(),
             reactor: Reactor::new()?,
             events: VecDeque::new(),
             now: clock::now(),
@@ -111,15 +113,20 @@ impl<E: Engine> Core<E> {
         self.read_clock();
         self.ports.serve_later(id);
         self.with_interfaces(|interfaces, cx| interfaces.add(id, cx));
+        if let Some(slot) = self.ports.get(id) {
+            self.accelerator.add(id, slot, &mut self.engine);
+        }
         Ok(())
     }
 
     /// Takes a port out and ends it; packets queued there are lost. Nothing is in its emulated links any
     /// more. `None` if there is no such port.
     pub(crate) fn detach(&mut self, id: PortId) -> Option<Box<Slot>> {
+        self.sync();
         let mut slot = self.ports.remove(id, &self.reactor)?;
+        self.accelerator.remove(id, &*slot.port);
         self.read_clock();
-        self.closing.add(slot.port.close(self.out.pool()));
+        self.closing.extend(slot.port.close(self.out.pool()));
         slot.netem.clear(self.now, &mut self.out);
         self.interfaces.remove(id, slot.port.namespace(), &self.reactor);
         if let Some(hub) = slot.hub {
@@ -170,6 +177,7 @@ impl<E: Engine> Core<E> {
     pub(crate) fn set_netem(&mut self, id: PortId, netem: PortNetem) -> Option<PortNetem> {
         self.read_clock();
         let slot = self.ports.get_mut(id)?;
+        self.accelerator.set_netem(id, &netem, &mut self.engine);
         let mut old = std::mem::replace(&mut slot.netem, netem);
         old.clear(self.now, &mut self.out);
         self.ports.retime(id);
@@ -190,6 +198,7 @@ impl<E: Engine> Core<E> {
             self.peers.as_ref().and_then(PeerSockets::next_resume),
             self.interfaces.next_timeout(),
             self.flows.next_resume(),
+            self.accelerator.next_sync(),
             // Events that the last turn left.
             (self.flows.event_count() > 0).then_some(self.now),
         ];
@@ -198,6 +207,7 @@ impl<E: Engine> Core<E> {
 
     /// Does what is due at `self.now`.
     pub(crate) fn run_due(&mut self) {
+        self.accelerator.run_due(self.now, &mut self.engine, &mut self.ports);
         if self.engine.next_timeout().is_some_and(|at| at <= self.now) {
             self.engine.handle_timeout(self.now, &mut self.out);
         }
@@ -245,8 +255,7 @@ impl<E: Engine> Core<E> {
 
     /// Takes out a port that ended, and reports it.
     pub(crate) fn end(&mut self, port: PortId, why: Gone) {
-        let counters = self.ports.get(port).map(|slot| slot.counters).unwrap_or_default();
-        if let Some(Slot { netem, .. }) = self.detach(port).map(|slot| *slot) {
+        if let Some(Slot { netem, counters, .. }) = self.detach(port).map(|slot| *slot) {
             self.events.push_back(Event::PortGone { port, why, netem, counters });
         }
     }
@@ -323,13 +332,8 @@ impl<E: Engine> Core<E> {
                 return self.used(id, Ok(()));
             }
             let Some(slot) = self.ports.get_mut(id) else { return };
-            let mut cx = Cx {
-                now: self.now,
-                handled,
-                pool: self.out.pool(),
-                scratch: &mut self.scratch,
-                counters: &mut slot.counters,
-            };
+            let cx = Cx::new(self.now, self.out.pool(), &mut self.scratch, &mut slot.counters);
+            let mut cx = Cx { handled, ..cx };
             match slot.port.recv(&mut cx) {
                 Recv::Packet(packet) => {
                     slot.backoff.succeeded();
@@ -565,7 +569,14 @@ impl<E: Engine> Core<E> {
         }
     }
 
+    /// Reads what the kernel has forwarded.
+    pub(crate) fn sync(&mut self) {
+        self.accelerator.sync(self.now, &mut self.engine, &mut self.ports);
+    }
+
     fn send_all(&mut self) {
+        // First: who gets an answer of the engine must not meet what held before.
+        self.accelerator.apply(self.now, &mut self.engine, &self.ports);
         while let Some(request) = self.out.next_request() {
             match request {
                 Request::Flow(id, request) => self.flows.request(id, request, &self.reactor),
@@ -644,8 +655,12 @@ impl<E: Engine> Core<E> {
 
     /// Sends `self.batch` to a port.
     fn send_batch(&mut self, id: PortId) {
-        self.use_port(id, |port, cx, batch| port.send(cx, batch));
-        if self.ports.get(id).is_some_and(|slot| slot.port.has_more()) {
+        let Some(slot) = self.ports.get_mut(id) else { return self.misroute() };
+        let mut cx = Cx::new(self.now, self.out.pool(), &mut self.scratch, &mut slot.counters);
+        let sent = slot.port.send(&mut cx, &mut self.batch);
+        let has_more = slot.port.has_more();
+        self.used(id, sent);
+        if has_more {
             // The engine behind it may have answered.
             self.ports.serve_later(id);
         }
@@ -653,25 +668,10 @@ impl<E: Engine> Core<E> {
 
     /// Sends what is queued at a port; writes what is buffered for a recording.
     pub(crate) fn flush_port(&mut self, id: PortId) {
-        self.use_port(id, |port, cx, _| port.flush(cx));
-    }
-
-    #[inline]
-    fn use_port(
-        &mut self,
-        id: PortId,
-        work: impl FnOnce(&mut dyn Port, &mut Cx<'_>, &mut Batch) -> Result<(), Gone>,
-    ) {
-        let Some(slot) = self.ports.get_mut(id) else { return self.misroute() };
-        let mut cx = Cx {
-            now: self.now,
-            handled: Handled::NOTHING,
-            pool: self.out.pool(),
-            scratch: &mut self.scratch,
-            counters: &mut slot.counters,
-        };
-        let result = work(&mut *slot.port, &mut cx, &mut self.batch);
-        self.used(id, result);
+        let Some(slot) = self.ports.get_mut(id) else { return };
+        let mut cx = Cx::new(self.now, self.out.pool(), &mut self.scratch, &mut slot.counters);
+        let sent = slot.port.flush(&mut cx);
+        self.used(id, sent);
     }
 
     /// After a call of a port: waits for what it needs now, or ends it.

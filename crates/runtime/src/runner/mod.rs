@@ -8,10 +8,12 @@
 //!     Interfaces    the kernel interfaces behind ports, and their namespaces
 //!     PeerSockets   the sockets for Endpoint::Udp
 //!     Flows         the sockets for Endpoint::Flow
+//!     Accelerator   what the kernel forwards in the engine's stead
 //! ```
 //!
 //! Each part owns its state and knows nothing of those above it, which ask and act on the answers.
 
+pub(crate) mod accelerator;
 pub(crate) mod closing;
 pub(crate) mod core;
 pub(crate) mod event;
@@ -25,6 +27,7 @@ use crate::netem::PortNetem;
 use crate::panics;
 use crate::peer::sockets::PeerSockets;
 use crate::port::{Hub, Port, PortCounters};
+use crate::runner::accelerator::Acceleration;
 use crate::runner::core::Core;
 use crate::runner::event::{Event, Next};
 use crate::runner::hubs::ListenerId;
@@ -128,6 +131,26 @@ impl<E: Engine> Runner<E> {
         self.core.out.counts()
     }
 
+    /// Lets the kernel forward between ports that are interfaces of one namespace what the engine declares
+    /// ([`Engine::fast_path`]), or not. It needs `CAP_BPF` and `CAP_NET_ADMIN` in the initial user namespace;
+    /// [`Self::acceleration`] says whether it works.
+    ///
+    /// A change of the engine holds for frames in the kernel after [`Self::flush`], or after the turn; what the
+    /// kernel forwarded is in the counters after [`Self::sync`].
+    pub fn accelerate(&mut self, on: bool) {
+        self.core.accelerator.set(on, &mut self.core.engine, &self.core.ports);
+    }
+
+    /// Whether the kernel forwards; `None` if it must not.
+    pub fn acceleration(&self) -> Option<Acceleration<'_>> {
+        self.core.accelerator.state()
+    }
+
+    /// Counts what the kernel has forwarded so far, at the ports and in the engine.
+    pub fn sync(&mut self) {
+        self.core.sync();
+    }
+
     /// How many packets the engine sent to a port, a peer or a flow that is not there.
     pub fn misrouted(&self) -> u64 {
         self.core.misrouted
@@ -160,7 +183,7 @@ impl<E: Engine> Runner<E> {
         let Slot { port, netem, .. } = *self.core.detach(id)?;
         let thread = std::thread::Builder::new().name("close".into()).spawn(move || drop(port));
         // Without a thread it was closed here.
-        self.core.closing.add(thread);
+        self.core.closing.extend(thread);
         Some(netem)
     }
 
@@ -462,7 +485,7 @@ impl<E> AsFd for Runner<E> {
 
 impl<E> fmt::Debug for Runner<E> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let ports = self.core.ports.iter().map(|slot| &slot.port);
+        let ports = self.core.ports.numbered().map(|(_, slot)| &slot.port);
         f.debug_struct("Runner").field("ports", &ports.collect::<Vec<_>>()).finish_non_exhaustive()
     }
 }

@@ -157,7 +157,7 @@ impl<E: Engine + Send + 'static, H: Handler<E> + Send + 'static> Port for Nested
     fn inner_drops(&self, each: &mut dyn FnMut(&str, u64)) {
         let by_engine = self.runner.counts().by_reason();
         by_engine.for_each(|(why, count)| each(why.as_str(), count));
-        for slot in self.runner.core.ports.iter() {
+        for (_, slot) in self.runner.core.ports.numbered() {
             let (counters, port) = (&slot.counters, &slot.port);
             let drops = counters.ingress_drops().chain(counters.egress_drops());
             drops.filter(|&(_, count)| count > 0).for_each(|(why, count)| each(why, count));

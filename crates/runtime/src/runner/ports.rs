@@ -84,9 +84,11 @@ impl Ports {
         self.slots.get_mut(usize::from(id.0))?.as_deref_mut()
     }
 
-    /// All of them, for people.
-    pub(crate) fn iter(&self) -> impl Iterator<Item = &Slot> {
-        self.slots.iter().flatten().map(|slot| &**slot)
+    /// All of them with their numbers.
+    pub(crate) fn numbered(&self) -> impl Iterator<Item = (PortId, &Slot)> {
+        (0..=u16::MAX)
+            .zip(&self.slots)
+            .filter_map(|(id, slot)| Some((PortId(id), &**slot.as_ref()?)))
     }
 
     /// Waits for the descriptors of a port from now on.

@@ -9,6 +9,7 @@ use crate::event::Event;
 use crate::nat::model::Flow;
 use crate::nat::port::flows_of;
 use crate::supervisor::{Done, read_request, value};
+use crate::switch::accelerate;
 use crate::switch::codes::PORT;
 use crate::switch::mirror::DIRECTIONS;
 use crate::switch::model;
@@ -62,6 +63,7 @@ impl SwitchService {
             let changes = self.changes(runner).changes;
             show.unsaved = changes.iter().map(ToString::to_string).collect();
         }
+        show.kernel = accelerate::report(self, runner);
         (show.strangers, show.astray) = (runner.refused_by_hubs(), runner.misrouted());
         show.mirrors = self
             .mirrors

@@ -5,7 +5,7 @@ use crate::switch::keys::KEYS;
 use crate::switch::mirror::{DIRECTIONS, MirrorTo, WantedFilter, WantedMirror};
 use crate::switch::model;
 use crate::switch::port::{TAGS, WantedPort, absolute_text, first_word};
-use crate::switch::wanted::{StaticAddress, WantedSwitch};
+use crate::switch::wanted::{ACCELERATE, StaticAddress, WantedSwitch};
 use adit_engine::switch::{FrameMatch, PortConfig, StormConfig, SwitchConfig, TagKind, VlanMode};
 use adit_packet::units;
 use serde::{Deserialize, Serialize};
@@ -152,6 +152,7 @@ fn switch_keys(config: &SwitchConfig) -> Keys {
         "loop-flaps": guard.flaps_per_second,
         "loop-hold": time(guard.hold),
         "loop-hold-max": time(guard.hold_max),
+        "accelerate": word_of(&ACCELERATE, &config.accelerate),
     });
     if let Value::Object(keys) = keys { keys } else { Keys::new() }
 }

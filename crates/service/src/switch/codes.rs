@@ -20,5 +20,15 @@ pub const PORT: Entry = Entry {
     remedy: "Check the state: 'adit switch show' and 'adit switch fdb'.",
 };
 
+/// The kernel must forward for the switch, and cannot.
+pub const ACCELERATE: Entry = Entry {
+    code: "ADIT-E0836",
+    title: "the kernel cannot forward for the switch",
+    explanation: "With 'accelerate = \"require\"', the kernel must forward frames between the switch's \
+                  'dev:' ports. That requires CAP_BPF and CAP_NET_ADMIN in the initial user namespace, \
+                  and Linux 6.6 with BPF.",
+    remedy: "Run adit as root, or set 'accelerate' to auto or off.",
+};
+
 /// The codes of switches that run.
-pub const CATALOG: [Entry; 2] = [NO_PORT, PORT];
+pub const CATALOG: [Entry; 3] = [NO_PORT, PORT, ACCELERATE];

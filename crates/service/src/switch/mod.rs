@@ -1,5 +1,6 @@
 //! The switch as a service.
 
+mod accelerate;
 mod api;
 pub mod changes;
 pub mod codes;
@@ -26,7 +27,7 @@ use crate::supervisor::{
 };
 use crate::switch::state::{Numbers, SwitchService};
 use crate::switch::wanted::WantedSwitch;
-use adit_engine::switch::{Switch, SwitchConfig};
+use adit_engine::switch::{Accelerate, Switch, SwitchConfig};
 use adit_packet::{Pool, PoolConfig};
 use adit_runtime::{Event as LoopEvent, Next};
 use adit_runtime::{Runner, Signals};
@@ -48,6 +49,8 @@ pub fn run(plan: Plan, wanted: WantedSwitch, events: Events) -> Result<()> {
     let failed = |error: std::io::Error| Error::io("start", "the loop", &error);
     let mut runner = Runner::new(engine, Pool::new(PoolConfig::default())).map_err(failed)?;
     Signals::new().and_then(|signals| runner.watch_signals(signals)).map_err(failed)?;
+    runner.accelerate(true);
+    runner.accelerate(wanted.switch.accelerate != Accelerate::Off);
     let mut service = SwitchService {
         name: socket.name().to_string(),
         events: events.clone(),
@@ -57,6 +60,7 @@ pub fn run(plan: Plan, wanted: WantedSwitch, events: Events) -> Result<()> {
         numbers: Numbers::default(),
         is_running: false,
         is_stopping: false,
+        is_acceleration_reported: false,
         seed: match wanted.seed {
             Some(seed) => seed,
             None => seed()?,
@@ -66,10 +70,11 @@ pub fn run(plan: Plan, wanted: WantedSwitch, events: Events) -> Result<()> {
         removed: BTreeSet::new(),
     };
     service.start(&mut runner, wanted)?;
+    let note = accelerate::check(&mut service, &runner)?;
     let ports = service.ports.iter().map(|port| port.wanted.name.clone()).collect();
     let mut supervisor = Supervisor::new(service, socket, events.clone());
     supervisor.ready(ports);
-    notes.iter().for_each(|note| events.note(note));
+    notes.iter().chain(&note).for_each(|note| events.note(note));
     runner.set_alarm(Some(runner.now() + TICK));
     let result = supervisor.run(&mut runner);
     let service = &supervisor.service;
@@ -124,7 +129,13 @@ impl Service for SwitchService {
         runner: &mut Runner<Switch>,
         change: reload::Change,
     ) -> Result<Progress<reload::Change>> {
-        self.apply_change(runner, change)
+        let result = self.apply_change(runner, change);
+        // What was changed holds for the kernel as well before the reply.
+        runner.flush();
+        if let Some(note) = accelerate::check(self, runner)? {
+            self.events.note(note);
+        }
+        result
     }
 
     fn answer(&mut self, runner: &mut Runner<Switch>, request: &Request) -> Answer {
@@ -132,7 +143,12 @@ impl Service for SwitchService {
         let path: Vec<&str> = segments.iter().map(String::as_str).collect();
         match (request.method, path.as_slice()) {
             (Method::Post, ["ports"]) | (Method::Patch, ["ports", _]) => Answer::Later,
-            _ => Answer::Now(self.answer_now(runner, request, &path)),
+            _ => {
+                runner.sync();
+                let reply = self.answer_now(runner, request, &path);
+                runner.flush();
+                Answer::Now(reply)
+            }
         }
     }
 

@@ -43,10 +43,28 @@ pub struct Switch {
     pub strangers: u64,
     /// Frames for a port that was removed meanwhile.
     pub astray: u64,
+    /// What the kernel forwards for it; not there if that is off.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub kernel: Option<Kernel>,
     /// Its ports.
     pub ports: Vec<Port>,
     /// Copies for somebody who watches.
     pub mirrors: Vec<Mirror>,
+}
+
+/// What the kernel forwards for a switch: frames between known addresses on ports at which nothing else is
+/// done with them.
+#[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
+pub struct Kernel {
+    /// Why it does not.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub failure: Option<String>,
+    /// The ports between which it may.
+    pub ports: Vec<String>,
+    /// The addresses between which it does: those with `kernel` in the list of addresses.
+    pub addresses: usize,
+    /// Frames that it has forwarded.
+    pub frames: u64,
 }
 
 /// A port of a switch.
@@ -315,6 +333,9 @@ pub struct Address {
     /// How many seconds ago a frame from it was seen; not there for a static one.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub age_s: Option<u64>,
+    /// Whether the kernel forwards frames to it and from it.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub kernel: bool,
 }
 
 impl Address {
@@ -332,6 +353,7 @@ impl Address {
             port,
             kind: kind.to_owned(),
             age_s: age,
+            kernel: entry.is_fast,
         }
     }
 }
@@ -407,6 +429,7 @@ pub fn switch(name: String, config: &SwitchConfig, fdb_entries: usize) -> Switch
         loop_guard: config.loop_guard.enabled,
         strangers: 0,
         astray: 0,
+        kernel: None,
         ports: Vec::new(),
         mirrors: Vec::new(),
     }

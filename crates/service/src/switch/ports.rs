@@ -352,6 +352,7 @@ impl SwitchService {
 
     pub(super) fn set_link(&mut self, runner: &mut Runner<Switch>, id: PortId, up: bool) {
         runner.engine_mut().set_link(id, up);
+        runner.flush();
         let port = self.name_of(id);
         self.events.send(&if up { Event::PortUp { port } } else { Event::PortDown { port } });
     }

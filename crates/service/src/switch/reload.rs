@@ -16,7 +16,7 @@ use crate::switch::port::WantedPort;
 use crate::switch::state::SwitchService;
 use crate::switch::wanted::WantedSwitch;
 use crate::switch::{codes, mirrors, plan};
-use adit_engine::switch::{Switch, SwitchConfig};
+use adit_engine::switch::{Accelerate, Switch, SwitchConfig};
 use adit_runtime::Opened;
 use adit_runtime::Runner;
 
@@ -298,6 +298,7 @@ impl SwitchService {
                 .hint("Stop the switch and start it again."));
         }
         let (seed, mirrors) = (config.seed, config.mirrors.clone());
+        runner.accelerate(wanted.accelerate != Accelerate::Off);
         let set = runner.engine_mut().set(SwitchConfig { seed, mirrors, ..wanted });
         set.map_err(|error| Error::new(Kind::Usage, &codes::PORT, error))
     }

@@ -26,6 +26,7 @@ pub(super) struct SwitchService {
     /// Whether its start is over.
     pub(super) is_running: bool,
     pub(super) is_stopping: bool,
+    pub(super) is_acceleration_reported: bool,
     /// The seed for the emulated links of its ports.
     pub(super) seed: u64,
     pub(super) ports: Vec<Running>,

@@ -12,7 +12,7 @@ use crate::filter::Filter;
 use crate::switch::mirror::{DIRECTIONS, MirrorTo, WantedFilter, WantedMirror};
 use crate::switch::port::{WantedPort, vlan};
 use adit_device::MacAddr;
-use adit_engine::switch::{FrameMatch, LoopGuardConfig, SwitchConfig, VlanId};
+use adit_engine::switch::{Accelerate, FrameMatch, LoopGuardConfig, SwitchConfig, VlanId};
 use adit_runtime::format::pcapng::LinkType;
 use std::path::PathBuf;
 
@@ -43,6 +43,10 @@ pub struct StaticAddress {
     /// The name of the port.
     pub port: String,
 }
+
+/// The values of `accelerate`.
+pub(super) const ACCELERATE: [(&str, Accelerate); 3] =
+    [("auto", Accelerate::Auto), ("off", Accelerate::Off), ("require", Accelerate::Require)];
 
 /// The least that is kept of a frame: its addresses and its type.
 const TRUNCATE_MIN: usize = 14;
@@ -161,6 +165,7 @@ fn read_switch(table: &mut Table<'_>, base: SwitchConfig) -> SwitchConfig {
             hold: table.get("loop-hold", duration).unwrap_or(guard.hold),
             hold_max: table.get("loop-hold-max", duration).unwrap_or(guard.hold_max),
         },
+        accelerate: table.get("accelerate", one_of(&ACCELERATE)).unwrap_or(base.accelerate),
         mirrors: Vec::new(),
         seed: base.seed,
     };

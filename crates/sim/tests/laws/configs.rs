@@ -15,7 +15,8 @@ use adit_engine::{Endpoint, PortId};
 use adit_packet::Instant;
 use adit_sim::Random;
 use adit_tunnel::{
-    KEY_LEN, PeerConfig, PeerMode, PresharedKey, PrivateKey, SuitePolicy, Tunnel, TunnelConfig,
+    KEY_LEN, PeerConfig, PeerMode, PostQuantum, PresharedKey, PrivateKey, SuitePolicy, Tunnel,
+    TunnelConfig,
 };
 
 fn number(random: &mut Random, limit: usize) -> u32 {
@@ -140,6 +141,11 @@ pub(crate) fn tunnels(random: &mut Random, addresses: [SocketAddr; 2]) -> [Tunne
             mode: PeerMode::Frames(PortId(0)),
             suite: SuitePolicy::ALL[random.below(4)],
             preshared_key: psk.then(|| PresharedKey::from_bytes([7; KEY_LEN])),
+            post_quantum: match random.below(3) {
+                0 => PostQuantum::Off,
+                1 => PostQuantum::Prefer,
+                _ => PostQuantum::Require,
+            },
             ..PeerConfig::new(peer)
         };
         tunnel.set_peer(Instant::ZERO, peer);

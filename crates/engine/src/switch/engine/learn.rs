@@ -8,16 +8,11 @@ use crate::drop_reason::DropReason;
 use crate::endpoint::PortId;
 use crate::switch::engine::Switch;
 use crate::switch::event::SwitchEvent;
-use crate::switch::fdb::{FdbKind, Key, Slot};
+use crate::switch::fdb::{FdbKind, Key, SETTLED, Slot};
 use crate::switch::port::Notice;
 
 /// In this time moves and flaps are counted.
 const SECOND: Duration = Duration::from_secs(1);
-/// The time after which a port counts as the home of an address.
-const SETTLED: Duration = Duration::from_secs(30);
-/// A pause after which an address that has moved starts to settle from the beginning: two forged
-/// frames and silence between them do not make a home.
-const SILENCE: Duration = Duration::from_secs(15);
 /// How long a flapping address is bound to its home.
 const BOUND: Duration = Duration::from_secs(2);
 /// How often at most an entry is refreshed; one that ages sooner is refreshed eight times before.
@@ -52,13 +47,7 @@ impl Switch {
         if slot.port == port.id {
             let refresh_at = slot.seen + REFRESH.min(ageing / 8);
             if now >= refresh_at {
-                if slot.port != slot.home && now.since(slot.seen) >= SILENCE {
-                    slot.moving_since = now;
-                }
-                slot.seen = now;
-                if port.config.sticky && now.since(slot.moving_since) >= SETTLED {
-                    slot.kind = slot.kind.max(FdbKind::Sticky);
-                }
+                slot.refresh(now, port.config.sticky);
                 return Ok(Some(now + REFRESH.min(ageing / 8)));
             }
             return Ok(Some(refresh_at));
@@ -176,6 +165,8 @@ impl Switch {
         if from == to {
             return;
         }
+        self.declared.withdraw(slot);
+        slot.declared = 0;
         self.fdb.touch();
         if let Some(port) = self.ports.find_mut(from) {
             port.learned = port.learned.saturating_sub(1);
@@ -190,6 +181,7 @@ impl Switch {
     /// Takes an address out of the table; whether it was there.
     pub(super) fn forget(&mut self, key: Key) -> bool {
         let Some(slot) = self.fdb.remove(key) else { return false };
+        self.declared.withdraw(&slot);
         if slot.kind != FdbKind::Static
             && let Some(port) = self.ports.find_mut(slot.port)
         {
@@ -209,8 +201,9 @@ impl Switch {
         unwanted: impl FnMut(&Slot) -> bool,
     ) -> usize {
         let before = self.fdb.len();
-        let ports = &mut self.ports;
+        let (ports, declared) = (&mut self.ports, &mut self.declared);
         self.fdb.remove_if(slots, unwanted, |slot| {
+            declared.withdraw(slot);
             if slot.kind != FdbKind::Static
                 && let Some(port) = ports.find_mut(slot.port)
             {

@@ -10,6 +10,7 @@ use crate::drop_reason::DropReason;
 use crate::endpoint::PortId;
 use crate::switch::config::{PortConfig, SwitchConfig};
 use crate::switch::counters::PortCounters;
+use crate::switch::declared::Declared;
 use crate::switch::engine::Switch;
 use crate::switch::error::ConfigError;
 use crate::switch::event::Events;
@@ -51,6 +52,7 @@ impl Switch {
             flapping: None,
             drained_at: Instant::ZERO,
             missed: Vec::new(),
+            declared: Declared::default(),
         })
     }
 
@@ -168,7 +170,7 @@ impl Switch {
 
     /// The address table, in no order, without expired entries.
     pub fn fdb(&self) -> impl Iterator<Item = FdbEntry> + '_ {
-        self.fdb.entries(0..self.fdb.size(), self.now, self.config.ageing)
+        self.fdb.entries(0..self.fdb.size(), self.now, self.config.ageing, self.declared.mark())
     }
 
     /// A page of the address table (some thousand slots, in no order), and the start of the next one. Start
@@ -176,7 +178,8 @@ impl Switch {
     pub fn fdb_page(&self, from: usize) -> (impl Iterator<Item = FdbEntry> + '_, Option<usize>) {
         let size = self.fdb.size();
         let end = self.fdb.boundary(from.saturating_add(PAGE_SLOTS).min(size));
-        let page = self.fdb.entries(from.min(end)..end, self.now, self.config.ageing);
+        let (now, ageing, mark) = (self.now, self.config.ageing, self.declared.mark());
+        let page = self.fdb.entries(from.min(end)..end, now, ageing, mark);
         (page, (end < size).then_some(end))
     }
 
@@ -265,6 +268,7 @@ impl Switch {
         }
         // What ports remember of the table is about ports as well.
         self.fdb.touch();
+        self.declared.void_all();
     }
 }
 

@@ -1,5 +1,6 @@
 //! The switch, and a frame's way through it: the stages are named in the [module](crate::switch).
 
+mod fast_path;
 mod flapping;
 mod learn;
 mod loops;
@@ -13,8 +14,10 @@ use rand_chacha::ChaCha8Rng;
 use crate::contract::{Engine, Handled};
 use crate::drop_reason::DropReason;
 use crate::endpoint::{Endpoint, PortId};
+use crate::fast_path::FastPath;
 use crate::outbox::Outbox;
 use crate::switch::config::SwitchConfig;
+use crate::switch::declared::Declared;
 use crate::switch::event::Events;
 use crate::switch::event::{StormKind, SwitchEvent};
 use crate::switch::fdb::{Fdb, Key};
@@ -48,6 +51,7 @@ pub struct Switch {
     drained_at: Instant,
     /// Copies for which there was no room, by where they should have gone.
     missed: Vec<(PortId, u64)>,
+    declared: Declared,
 }
 
 /// Where a frame goes.
@@ -104,6 +108,10 @@ impl Engine for Switch {
         if now >= self.next_sweep {
             self.sweep();
         }
+    }
+
+    fn fast_path(&mut self) -> Option<&mut dyn FastPath> {
+        Some(self)
     }
 }
 
@@ -184,7 +192,11 @@ impl Switch {
             let (generation, until) = (self.fdb.generation(), fresh_until.min(ages_at));
             port.last = LastHit { source, destination, to, generation, until };
         }
-        self.unicast(place, to, tagging, packet, out)
+        let verdict = self.unicast(place, to, tagging, packet, out);
+        if verdict.is_ok() {
+            self.declare(source, destination);
+        }
+        verdict
     }
 
     /// Whether a frame may go to that port; gives it the form for it.

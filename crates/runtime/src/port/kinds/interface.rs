@@ -136,6 +136,10 @@ impl Port for InterfacePort {
         Some(PortLink::Interface(&self.link, &self.netns))
     }
 
+    fn packet_socket(&self) -> Option<BorrowedFd<'_>> {
+        Some(self.socket.0.as_fd())
+    }
+
     fn namespace(&self) -> Option<&NamespaceName> {
         self.namespace.as_ref()
     }

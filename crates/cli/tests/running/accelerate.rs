@@ -1,0 +1,196 @@
+//! Frames that the kernel forwards for a switch between its `dev:` ports.
+
+use crate::program::{PATIENCE, Program, address, eventually, hosts, is_cut_off, reaches, try_run};
+use crate::support::{adit, adit_json, refused, run};
+use serde_json::{Value, json};
+use std::process::{Child, Command, Stdio};
+use std::time::Instant;
+
+/// Three hosts with a veth each, `p?` and `h?`, and a switch between them.
+fn three_cables(more: &str) -> Program {
+    hosts(&["na", "nb", "nc"]);
+    for (host, number) in [("a", 1), ("b", 2), ("c", 3)] {
+        run(&format!("ip link add name p{host} type veth peer name h{host} netns n{host}"));
+        run(&format!("ip link set dev p{host} up"));
+        address(&format!("n{host}"), &format!("h{host}"), &format!("192.0.2.{number}/24"));
+    }
+    Program::start(&format!("switch --port dev:pa --port dev:pb --port dev:pc {more}"))
+}
+
+fn kernel() -> Value {
+    adit_json("switch show")["kernel"].clone()
+}
+
+/// How many frames the kernel has forwarded.
+fn forwarded() -> u64 {
+    kernel()["frames"].as_u64().unwrap()
+}
+
+/// Frames that a host has received.
+fn received(host: &str) -> u64 {
+    let path = format!("/sys/class/net/h{host}/statistics/rx_packets");
+    run(&format!("ip netns exec n{host} cat {path}")).trim().parse().unwrap()
+}
+
+/// A host that sends datagrams to 192.0.2.2 as fast as it can, until it is dropped.
+struct Flood(Child);
+
+impl Flood {
+    fn start() -> Self {
+        let line = "exec 3>/dev/udp/192.0.2.2/9; while :; do echo >&3; done";
+        let mut command = Command::new("ip");
+        command.args(["netns", "exec", "na", "bash", "-c", line]);
+        Self(command.stderr(Stdio::null()).spawn().unwrap())
+    }
+}
+
+impl Drop for Flood {
+    fn drop(&mut self) {
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+    }
+}
+
+#[test]
+#[ignore = "needs the initial user namespace"]
+fn root_the_kernel_forwards_between_known_addresses_and_show_says_so() {
+    let mut program = three_cables("--accelerate require");
+    assert!(reaches("na", "192.0.2.2"));
+    run("ip netns exec na ping -q -c 20 -i 0.01 192.0.2.2");
+    let kernel = kernel();
+    assert_eq!(kernel["ports"], json!(["dev:pa", "dev:pb", "dev:pc"]));
+    assert!(kernel["addresses"].as_u64().unwrap() >= 2, "{kernel}");
+    assert!(kernel["frames"].as_u64().unwrap() >= 20, "{kernel}");
+    let fdb = adit_json("switch fdb");
+    assert!(fdb.as_array().unwrap().iter().filter(|entry| entry["kernel"] == true).count() >= 2);
+    assert!(adit("switch show").contains("the kernel forwards between dev:pa, dev:pb, dev:pc"));
+    assert!(adit("switch fdb").contains("FORWARDED BY"));
+    // The counters of ports include those frames.
+    let count = || {
+        let ports = &adit_json("switch show")["ports"];
+        [("pa", 0), ("pb", 1)].map(|(device, at)| {
+            let path = format!("/sys/class/net/{device}/statistics/rx_packets");
+            let came: u64 = run(&format!("cat {path}")).trim().parse().unwrap();
+            (ports[at]["ingress"]["frames"].as_u64().unwrap(), came)
+        })
+    };
+    let before = count();
+    run("ip netns exec na ping -q -c 20 -i 0.01 192.0.2.2");
+    for ((frames, came), (old_frames, old_came)) in count().into_iter().zip(before) {
+        assert_eq!(frames - old_frames, came - old_came);
+    }
+    assert_eq!(adit("switch set accelerate=off"), "the switch changed\n");
+    assert_eq!(adit_json("switch show")["kernel"], Value::Null);
+    assert!(reaches("na", "192.0.2.2"));
+    assert_eq!(adit("switch set accelerate=auto"), "the switch changed\n");
+    run("ip netns exec na ping -q -c 20 -i 0.01 192.0.2.2");
+    assert!(forwarded() >= 20);
+    adit("switch stop");
+    assert!(program.wait().success());
+    assert!(is_cut_off("na", "192.0.2.2"));
+}
+
+#[test]
+#[ignore = "needs the initial user namespace"]
+fn root_a_change_holds_for_the_next_frame_in_the_kernel() {
+    let mut program = three_cables("");
+    assert!(reaches("na", "192.0.2.2") && reaches("nb", "192.0.2.3"));
+    adit("switch set pb isolated");
+    let _flood = Flood::start();
+    let changes = [
+        ("switch set pa isolated", ""),
+        ("switch set pa isolated=off vlan=10", ""),
+        ("switch set pa vlan=none guard-mac=02:00:00:00:00:01", ""),
+        ("switch set pa guard-mac=none guard-ip=198.51.100.1", ""),
+        ("switch set pa guard-ip=none netem=loss=100%", ""),
+        ("switch port del pa", "switch port add dev:pa"),
+        ("switch set accelerate=off", ""),
+    ];
+    for (change, undo) in changes {
+        let before = forwarded();
+        eventually("the kernel forwards", || {
+            try_run("ip netns exec nb ping -q -c 1 -W 1 192.0.2.1");
+            forwarded() > before + 1000
+        });
+        adit(change);
+        let then = (received("b"), adit_json("switch show")["kernel"]["frames"].clone());
+        // A thousand frames later.
+        let sent = || -> u64 {
+            run("cat /sys/class/net/pa/statistics/rx_packets").trim().parse().unwrap()
+        };
+        let from = sent();
+        eventually("more frames", || sent() > from + 1000);
+        let now = (received("b"), adit_json("switch show")["kernel"]["frames"].clone());
+        if change.contains("accelerate") {
+            assert_eq!((then.1, now.1), (Value::Null, Value::Null));
+            break;
+        }
+        // Host b gets replies of the others' neighbor discovery, and no flood.
+        assert!(now.0 - then.0 < 20, "{change}: {} frames", now.0 - then.0);
+        let passed = now.1.as_u64().unwrap() - then.1.as_u64().unwrap();
+        assert!(passed < 20, "{change}: {passed} frames in the kernel");
+        if undo.is_empty() {
+            adit("switch set pa isolated=off vlan=none guard-mac=none guard-ip=none netem=none");
+        } else {
+            adit(undo);
+        }
+    }
+    assert_eq!(program.count("failed"), 0);
+}
+
+#[test]
+#[ignore = "needs the initial user namespace"]
+fn root_nothing_is_forwarded_after_the_end_of_the_program_however_it_ends() {
+    let mut program = three_cables("");
+    assert!(reaches("na", "192.0.2.2"));
+    run("ip netns exec na ping -q -c 20 -i 0.01 192.0.2.2");
+    assert!(forwarded() >= 20);
+    program.signal("KILL");
+    program.wait();
+    assert!(is_cut_off("na", "192.0.2.2"), "its programs went with it");
+    let _again = Program::start("switch --port dev:pa --port dev:pb --name again");
+    assert!(reaches("na", "192.0.2.2"));
+    run("ip netns exec na ping -q -c 20 -i 0.01 192.0.2.2");
+    assert!(forwarded() >= 20);
+}
+
+#[test]
+#[ignore = "needs the initial user namespace"]
+fn root_addresses_that_only_the_kernel_sees_do_not_age() {
+    let _program = three_cables("");
+    adit("switch set ageing=2s");
+    assert!(reaches("na", "192.0.2.2"));
+    let (start, in_table) = (Instant::now(), || {
+        let fdb = adit_json("switch fdb");
+        let of = |port: &str| fdb.as_array().unwrap().iter().any(|entry| entry["port"] == port);
+        of("dev:pa") && of("dev:pb")
+    });
+    let mut pings = Command::new("ip");
+    pings.args(["netns", "exec", "na", "ping", "-q", "-i", "0.2", "192.0.2.2"]);
+    let pings = Flood(pings.stdout(Stdio::null()).spawn().unwrap());
+    while start.elapsed().as_secs() < 8 {
+        assert!(in_table(), "frames pass all the time");
+        std::thread::sleep(std::time::Duration::from_millis(100));
+    }
+    assert!(forwarded() >= 20, "most of them in the kernel");
+    drop(pings);
+    let end = Instant::now();
+    eventually("the addresses age without frames", || !in_table());
+    assert!(end.elapsed() < PATIENCE);
+}
+
+#[test]
+fn without_privilege_it_is_off_and_said_once_or_refused() {
+    hosts(&["na"]);
+    run("ip link add name pa type veth peer name pb");
+    let ports = "switch --port dev:pa --port dev:pb";
+    let (code, text) = refused(&format!("{ports} --accelerate require"));
+    assert_eq!(code, 3, "{text}");
+    assert!(text.contains("the kernel does not forward") && text.contains("CAP_BPF"), "{text}");
+    let _program = Program::start(&format!("{ports} --accelerate auto"));
+    let failure = kernel()["failure"].as_str().unwrap_or_default().to_owned();
+    assert!(failure.contains("not permitted"), "{failure}");
+    assert!(adit("switch show").contains("the kernel does not forward"));
+    assert_eq!(adit("switch set accelerate=off"), "the switch changed\n");
+    assert_eq!(kernel(), Value::Null);
+}

@@ -1,0 +1,31 @@
+#![doc = include_str!("../README.md")]
+//!
+//! # Theory of operation
+//!
+//! ```text
+//! interface -> packet socket: filter   looks both addresses up: not forwarded -> the socket gets the frame
+//!                  | forwarded: counts, marks the buffer, keeps the frame from the socket
+//!                  v
+//!              ingress: redirect       a marked frame leaves by its interface; any other goes on as usual
+//! ```
+//!
+//! One program decides, and the other follows a mark that only the first can make: whatever happens to the
+//! table between the two, a frame is neither forwarded twice nor lost. A filter ends with its socket, so
+//! nothing is forwarded after the death of the process.
+//!
+//! | file | what |
+//! |---|---|
+//! | `table` | [`Table`]: the maps, the programs on interfaces and sockets |
+//! | `entry` | [`Entry`], [`Ingress`], [`Address`]: what is in the maps, byte by byte |
+//! | `program` | the two programs |
+#![forbid(unsafe_code)]
+
+mod entry;
+mod program;
+mod table;
+
+pub use entry::{Address, Entry, Ingress, SLOTS_MAX};
+pub use table::{Counters, Table};
+
+#[cfg(test)]
+mod tests;
