@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# One device shown among 1,000 TAPs that one process holds: CPU of adit dev show and of ip, in turns; and the
+# One device shown among 1,000 TAPs, which one process holds and which nobody holds: CPU of adit dev show and of ip, in turns; and the
 # start and end of a switch with 512 and 100 of them.
 #
 #   bench/dev.sh [ROUNDS]

@@ -1,9 +1,9 @@
 #!/usr/bin/env bash
-# Switches between namespaces: adit, vde_switch, Open vSwitch in user space and the kernel's bridge, in
-# turns, beside a bare loop that passes super-packets between two TAPs (wire), and one with a thread that
+# Switches between namespaces: adit, vde_switch and Open vSwitch in user space on TAPs, adit with dev: ports
+# (adit-dev) and the kernel's bridge on veths, in turns, beside a bare loop that passes super-packets between two TAPs (wire), and one with a thread that
 # reads and one that writes (split), in one table for 2, 8 and 64 hosts.
 #
-#   bench/switch.sh [--rounds N] [--seconds S] [--peers wire,split,adit,vde,ovs,bridge] [--hosts 2,8,64]
+#   bench/switch.sh [--rounds N] [--seconds S] [--peers wire,split,adit,vde,ovs,adit-dev,bridge] [--hosts 2,8,64]
 #                   [--streams N]
 #
 # Needs root, iperf3, python3, a C compiler, and the peers: vde2, openvswitch-switch. A peer that is not

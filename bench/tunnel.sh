@@ -10,16 +10,19 @@
 #   adit-tcp        packets in TCP
 #   adit-fifo       like adit, ahead of every program (SCHED_FIFO): what of the wait is for a core
 #   wireguard-go    $WIREGUARD_GO: the one in Debian 12 is years old
-#   boringtun       $PEERS/boringtun-cli with one thread, its fastest here
-#   gotatun         $PEERS/gotatun
+#   boringtun       $PEERS/bin/boringtun-cli with one thread, its fastest here
+#   gotatun         $PEERS/bin/gotatun
 #   vtun-tcp        $VTUND: TCP, nothing encrypted
 #
 #   ROWS="tcp1 tcp4 reverse udp idle load"    what is measured of each; all unless given
 #   SECS=2                                    of each stream
-#   ADIT, WIREGUARD_GO, VTUND=PATH  PEERS=target/peers/bin (crates/cli/tests/tunnel/peers.sh makes it)
+#   ADIT, WIREGUARD_GO, VTUND=PATH
+#   PEERS=target/peers-release      made by crates/cli/tests/tunnel/peers.sh if it is not there
+#   NICE=-3 TXQUEUELEN=500          of every program and device, so that none has an advantage
 #
-# A round runs each once, and the next one begins with another, for the speed of a machine drifts: read the ratios
-# to the first, which are of medians. CPU is the seconds of a program for each 10^9 bytes that one stream brought across; beside it
+# A round runs each once, in an order that turns: the speed of a machine drifts, and who comes after whom may
+# matter. Read the ratios to the first, which are of medians; beside them are the lowest and the highest
+# of the rounds. CPU is the seconds of a program for each 10^9 bytes that one stream brought across; beside it
 # what part of that the cipher alone takes, if bench/aead.sh was run. udp is what of a flood in datagrams
 # of 1272 bytes arrives.
 set -euo pipefail
@@ -29,7 +32,7 @@ ROUNDS=${1:-3}
 [ $# = 0 ] || shift
 SECS=${SECS:-2} ROWS=${ROWS:-tcp1 tcp4 reverse udp idle load}
 ADIT=${ADIT:-target/release/adit} WIREGUARD_GO=${WIREGUARD_GO:-wireguard-go} VTUND=${VTUND:-vtund}
-PEERS=${PEERS:-target/peers/bin}
+PEERS=${PEERS:-target/peers-release} NICE=${NICE:--3} TXQUEUELEN=${TXQUEUELEN:-500}
 A=adit-bench-a-$$ B=adit-bench-b-$$
 W=$(mktemp -d)
 PIDS=()
@@ -45,12 +48,15 @@ program() {
   case $1 in
     adit*) echo "$ADIT" ;;
     wireguard-go) echo "$WIREGUARD_GO" ;;
-    boringtun) echo "$PEERS/boringtun-cli" ;;
-    gotatun) echo "$PEERS/gotatun" ;;
+    boringtun) echo "$PEERS/bin/boringtun-cli" ;;
+    gotatun) echo "$PEERS/bin/gotatun" ;;
     vtun-tcp) echo "$VTUND" ;;
     *) echo "no tunnel is called $1" >&2; exit 2 ;;
   esac
 }
+
+[ -d "$PEERS" ] || crates/cli/tests/tunnel/peers.sh "$PEERS" release ||
+  echo "the peers from crates.io could not be made" >&2
 
 TUNNELS=()
 [ $# != 0 ] || set -- adit adit-chacha wireguard-go boringtun gotatun adit-tap adit-tcp adit-fifo vtun-tcp
@@ -96,7 +102,7 @@ net() {
 # background LOG COMMAND...: not by a function that runs it, for what is killed must be the program
 background() {
   local log=$1; shift
-  "$@" >"$W/$log" 2>&1 </dev/null &
+  nice -n "$NICE" "$@" >"$W/$log" 2>&1 </dev/null &
   PIDS+=($!)
 }
 
@@ -126,8 +132,8 @@ side_of_wireguard() {
     adit | adit-chacha) background "$3.log" "$ADIT" -q -n "$2" tunnel up "$conf"; return ;;
     adit-fifo) background "$3.log" chrt -f 1 "$ADIT" -q -n "$2" tunnel up "$conf"; return ;;
     wireguard-go) background "$3.log" ip netns exec "$2" env LOG_LEVEL=error "$WIREGUARD_GO" -f "$3" ;;
-    boringtun) background "$3.log" ip netns exec "$2" "$PEERS/boringtun-cli" -f -t 1 --disable-drop-privileges "$3" ;;
-    gotatun) background "$3.log" ip netns exec "$2" "$PEERS/gotatun" -f --disable-drop-privileges "$3" ;;
+    boringtun) background "$3.log" ip netns exec "$2" "$PEERS/bin/boringtun-cli" -f -t 1 --disable-drop-privileges "$3" ;;
+    gotatun) background "$3.log" ip netns exec "$2" "$PEERS/bin/gotatun" -f --disable-drop-privileges "$3" ;;
   esac
   wait_for test -S "/run/wireguard/$3.sock"
   wait_for wg setconf "$3" "$conf"
@@ -212,6 +218,8 @@ measure() { # TUNNEL
   net
   start "$t"
   b=${PIDS[0]} a=${PIDS[1]}
+  wait_for ip -n "$A" link set adbta txqueuelen "$TXQUEUELEN"
+  wait_for ip -n "$B" link set adbtb txqueuelen "$TXQUEUELEN"
   background iperf.log ip netns exec "$B" iperf3 -s -B 0.0.0.0
   wait_for ip netns exec "$A" ping -c 1 -W 1 10.99.0.2
   wait_for sh -c "ip netns exec $B ss -ltn | grep -q :5201"
@@ -238,8 +246,8 @@ measure() { # TUNNEL
 }
 
 for round in $(seq "$ROUNDS"); do
-  for place in "${!TUNNELS[@]}"; do
-    tunnel=${TUNNELS[(place + round) % ${#TUNNELS[@]}]}
+  turn=$(((round - 1) % ${#TUNNELS[@]}))
+  for tunnel in "${TUNNELS[@]:turn}" "${TUNNELS[@]:0:turn}"; do
     echo "round $round: $tunnel" >&2
     measure "$tunnel"
   done
@@ -254,21 +262,26 @@ value() { # TUNNEL WHAT
     *) awk '{print $1}' "$file" | median ;;
   esac
 }
+# The lowest and the highest of the rounds, or of all pings
+spread() { # TUNNEL WHAT
+  awk '{print $1}' "$W/$1.${2%%[0-9][0-9]}" 2>/dev/null | sort -n |
+    awk 'NR == 1 {low = $1} END {if (NR) printf "%.4g-%.4g", low, $1; else print "-"}'
+}
 # Seconds of one core for 10^9 bytes in packets of 1420, of the cipher alone
 row="ring seal"
 [ "${TUNNELS[0]}" != adit ] || row="AES-256, ring seal"
 cipher=$(awk -v row="$row" 'index($0, row " ") == 1 {print 8 / $(NF - 1)}' bench/aead/target/figures 2>/dev/null || true)
 
 printf '%-28s' ""
-printf ' %20s' "${TUNNELS[@]}"
+printf ' %36s' "${TUNNELS[@]}"
 printf '\n'
 while read -r what label; do
   first=$(value "${TUNNELS[0]}" "$what")
   [ "$first" != - ] || continue
   printf '%-28s' "$label"
   for tunnel in "${TUNNELS[@]}"; do
-    awk -v x="$first" -v y="$(value "$tunnel" "$what")" \
-      'BEGIN{if (y == "-") printf " %20s", y; else printf " %11.3f x %6.2f", y, y ? x / y : 0}'
+    awk -v x="$first" -v y="$(value "$tunnel" "$what")" -v spread="$(spread "$tunnel" "$what")" \
+      'BEGIN{if (y == "-") printf " %36s", y; else printf " %11.3f x %6.2f %15s", y, y ? x / y : 0, spread}'
   done
   printf '\n'
 done <<'L'

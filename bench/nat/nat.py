@@ -206,10 +206,16 @@ def bars(found):
     return all(ratio <= bar if is_most else ratio >= bar for _, ratio, bar, is_most in lines)
 
 
+def in_turn(peers, round_):
+    """Another one is first in each round: who comes after whom may matter."""
+    turn = round_ % len(peers)
+    return peers[turn:] + peers[:turn]
+
+
 def speed(peers, arguments):
     found = {peer.name: {figure: [] for figure in FIGURES} for peer in peers}
-    for _ in range(arguments.rounds):
-        for peer in peers:
+    for round_ in range(arguments.rounds):
+        for peer in in_turn(peers, round_):
             for figure, value in measured(peer, arguments.seconds).items():
                 found[peer.name][figure].append(value)
     is_used = lambda name, figure: figure.startswith("CPU") and name == "masquerade"
@@ -258,8 +264,8 @@ def loss(outside, arguments):
                 rows.append((f"{word} up", ["not allowed here"] * 3))
                 continue
             found = {peer.name: [] for peer in peers}
-            for _ in range(arguments.rounds):
-                for peer in peers:
+            for round_ in range(arguments.rounds):
+                for peer in in_turn(peers, round_):
                     found[peer.name].append(peer.stream(way, arguments.seconds, word)[0] * 1000)
             ratio = statistics.median(found["adit"]) / statistics.median(found["masquerade"])
             is_good &= ratio >= 0.9

@@ -100,12 +100,13 @@ def main():
     peers = args.peers.split(",")
     release = open("/proc/sys/kernel/osrelease").read().strip()
     print(f"Linux {release}; how much later than asked for datagrams of 200 bytes come, 2,000 a second,")
-    print(f"in microseconds; medians over {args.rounds} windows of 2 s, in turns, and the lowest")
+    print(f"in microseconds; medians over {args.rounds} windows of 2 s, in turns, the lowest and the highest")
     for delay in map(int, args.delays.split(",")):
-        print(f"\n{delay} us\n{'':<12}{'p50':>8}{'lowest':>8}{'p99':>8}{'lowest':>8}{'arrived':>9}")
+        print(f"\n{delay} us\n{'':<12}{'p50':>8}{'lowest':>8}{'highest':>8}{'p99':>8}{'lowest':>8}{'highest':>8}{'arrived':>9}")
         taken = {peer: [] for peer in peers}
-        for _ in range(args.rounds):
-            for peer in peers:
+        for round_ in range(args.rounds):
+            turn = round_ % len(peers)
+            for peer in peers[turn:] + peers[:turn]:
                 try:
                     with Link(peer, delay) as net:
                         taken[peer].append(lateness(net, 4000, 500))
@@ -118,7 +119,7 @@ def main():
             row = ""
             for share in (50, 99):
                 values = [w[len(w) * share // 100] for w in windows]
-                row += f"{statistics.median(values):>8.0f}{min(values):>8.0f}"
+                row += f"{statistics.median(values):>8.0f}{min(values):>8.0f}{max(values):>8.0f}"
             arrived = sum(map(len, windows)) / len(windows) / 4000
             print(f"{peer:<12}{row}{arrived:>9.1%}")
         sys.stdout.flush()

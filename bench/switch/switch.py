@@ -18,8 +18,8 @@ ADIT = Path(os.environ.get("ADIT", HERE.parent.parent / "target/release/adit"))
 TICK = 100  # USER_HZ
 SOON = 15
 
-# The ceiling, the rival, and the kernel's own that copies nothing.
-PEERS = ["wire", "split", "adit", "vde", "ovs", "bridge"]
+# The ceiling, the rival, and the kernel's own that copies nothing: adit-dev is on the same veths.
+PEERS = ["wire", "split", "adit", "vde", "ovs", "adit-dev", "bridge"]
 
 
 def busy():
@@ -112,10 +112,20 @@ class Net:
         # Everything that a port can be asked to check, for the row that says what it costs.
         extra = ""
         ports = []
+        if self.peer == "adit-dev":
+            self.start_on_veths()
+            return
         for host in range(1, self.hosts + 1):
             if self.peer == "adit-guarded":
                 extra = f",vlan=10,guard-ip=198.18.0.{host}"
             ports += ["--port", f"tap:e0,netns=h{host}{extra}"]
+        self.start(ADIT, "switch", "--name", "bench", *ports)
+
+    def start_on_veths(self):
+        """The switch on the same veths as the bridge: no TAP on either side."""
+        for host in range(1, self.hosts + 1):
+            self.veth(host)
+        ports = [word for host in range(1, self.hosts + 1) for word in ("--port", f"dev:t{host},netns=hsw")]
         self.start(ADIT, "switch", "--name", "bench", *ports)
 
     def start_vde(self):
@@ -155,9 +165,13 @@ class Net:
         sysctl = "net.bridge.bridge-nf-call-iptables=0"
         subprocess.call(self.inside("sw", "sysctl", "-qw", sysctl), stderr=subprocess.DEVNULL)
         for host in range(1, self.hosts + 1):
-            peer = ["peer", "name", "e0", "netns", f"h{host}"]
-            sh("ip", "-n", "hsw", "link", "add", f"t{host}", "type", "veth", *peer)
-            sh("ip", "-n", "hsw", "link", "set", f"t{host}", "master", "br0", "up")
+            self.veth(host)
+            sh("ip", "-n", "hsw", "link", "set", f"t{host}", "master", "br0")
+
+    def veth(self, host):
+        peer = ["peer", "name", "e0", "netns", f"h{host}"]
+        sh("ip", "-n", "hsw", "link", "add", f"t{host}", "type", "veth", *peer)
+        sh("ip", "-n", "hsw", "link", "set", f"t{host}", "up")
 
 
 def stream(net, seconds, streams):
@@ -251,6 +265,12 @@ def median(taken, key):
     return statistics.median(values) if values else None
 
 
+def reach(taken, key):
+    """The lowest and the highest of the rounds."""
+    values = [sample[key] for sample in taken if key in sample]
+    return f"{min(values):.3g}-{max(values):.3g}" if values else "-"
+
+
 def cell(value, width, digits):
     return f"{'-' if value is None else f'{value:.{digits}f}':>{width}}"
 
@@ -258,17 +278,22 @@ def cell(value, width, digits):
 def table(title, samples, failures, columns):
     print(f"\n{title}")
     first, second = list(samples)[:2]
-    head = "".join(f"{name:>{width}}" for name, _, width, _ in columns)
+    head = "".join(f"{name:>{width}}{'spread':>12}" for name, _, width, _ in columns)
     print(f"{'':<14}{head}{'to ' + first:>10}{'adit to it':>12}")
     rate = {peer: median(taken, "rate") for peer, taken in samples.items()}
     for peer, taken in samples.items():
         if taken:
-            row = "".join(cell(median(taken, key), w, digits) for _, key, w, digits in columns)
+            row = "".join(
+                cell(median(taken, key), w, digits) + f"{reach(taken, key):>12}"
+                for _, key, w, digits in columns
+            )
             to_first = rate[peer] / rate[first] if rate[first] else None
             ours = rate.get("adit")
             print(f"{peer:<14}{row}{cell(to_first, 10, 2)}{cell(ours and ours / rate[peer], 12, 2)}")
         if peer in failures:
             print(f"{peer:<14}failed {'at times' if taken else ''}: {failures[peer]}")
+    if rate.get("adit-dev") and rate.get("bridge"):
+        print(f"adit-dev to bridge, both on veths: {rate['adit-dev'] / rate['bridge']:.2f}")
     sys.stdout.flush()
 
 

@@ -102,11 +102,13 @@ def measure(switch, left, right, seconds):
 
 
 def table(samples):
-    print(f"\n{'':<10}{'Mbit/s':>9}{'own CPU-s/GB':>14}{'ping avg us':>13}{'to bridge':>11}")
+    print(f"\n{'':<10}{'Mbit/s':>9}{'spread':>12}{'own CPU-s/GB':>14}{'ping avg us':>13}{'to bridge':>11}")
     first = statistics.median(rate for rate, _, _ in samples["bridge"])
     for row, taken in samples.items():
         rate, used, trip = (statistics.median(values) for values in zip(*taken))
-        print(f"{row:<10}{rate:>9.0f}{used:>14.2f}{trip:>13.0f}{rate / first:>11.2f}")
+        rates = [rate for rate, _, _ in taken]
+        spread = f"{min(rates):.0f}-{max(rates):.0f}"
+        print(f"{row:<10}{rate:>9.0f}{spread:>12}{used:>14.2f}{trip:>13.0f}{rate / first:>11.2f}")
 
 
 def main():

@@ -34,15 +34,17 @@ fn main() -> Result<()> {
     let kind = Kind { tap: mode == "tap", offload };
     let ends = [&near, &far];
     match subject.as_str() {
-        "c" | "c-packets" => {
-            ours::c_loop(ends, kind, rest.first().ok_or("the path of the C loop")?)?
+        "c" | "c-packets" | "c-queues-1" | "c-queues-2" => {
+            let count = if subject == "c-queues-2" { 2 } else { 1 };
+            ours::c_loop(ends, kind, count, rest.first().ok_or("the path of the C loop")?)?
         }
         "adit-whole" | "adit-packets" => ours::whole(ends, kind)?,
         "adit-split" => ours::split(ends, kind)?,
-        "adit-queues-1" => ours::queues(ends, kind, 1)?,
-        "adit-queues-2" => ours::queues(ends, kind, 2)?,
+        "adit-queues-1" => ours::queues(ends, kind, 1, false)?,
+        "adit-queues-2" => ours::queues(ends, kind, 2, false)?,
+        "adit-queues-2-pinned" => ours::queues(ends, kind, 2, true)?,
         "tun-rs" => theirs::tun_rs_multiple(ends, kind)?,
-        "tun-rs-packets" => theirs::tun_rs_packets(ends, kind)?,
+        "tun-rs-packets" | "tun-rs-whole" => theirs::tun_rs_records(ends, kind)?,
         "tun-tokio-packets" => theirs::tun_tokio(ends)?,
         other => return Err(format!("no subject {other}").into()),
     }

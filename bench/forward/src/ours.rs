@@ -5,6 +5,7 @@ use adit_device::{
     Batch, DeviceOptions, Mode, Netns, Offload, OffloadChoice, Pair, Pool, PoolConfig, Queue,
     Receiver, SendOptions, Sender, VnetFormat,
 };
+use rustix::thread::{CpuSet, sched_setaffinity};
 use std::os::fd::OwnedFd;
 use std::process::{Command, Stdio};
 use std::sync::Arc;
@@ -35,33 +36,43 @@ fn pair(ends: [&Netns; 2], kind: Kind) -> Result<[Arc<Queue>; 2]> {
     Ok([Arc::new(open(ends[0], NEAR, kind)?), Arc::new(open(ends[1], FAR, kind)?)])
 }
 
-/// Both queues to the C program, as its input and its output; it lives as long as this process.
-pub(crate) fn c_loop(ends: [&Netns; 2], kind: Kind, program: &str) -> Result<()> {
-    let near: OwnedFd = open(ends[0], NEAR, kind)?.into();
-    let far: OwnedFd = open(ends[1], FAR, kind)?.into();
-    Command::new(program).stdin(Stdio::from(near)).stdout(Stdio::from(far)).spawn()?;
+/// A pair of queues to each C program, as its input and its output; they live as long as this process.
+pub(crate) fn c_loop(ends: [&Netns; 2], kind: Kind, count: u16, program: &str) -> Result<()> {
+    let near = open_queues(ends[0], NEAR, kind, count)?;
+    let far = open_queues(ends[1], FAR, kind, count)?;
+    for (near, far) in near.into_iter().zip(far) {
+        let [near, far] = [near, far].map(|queue| Stdio::from(OwnedFd::from(queue)));
+        Command::new(program).stdin(near).stdout(far).spawn()?;
+    }
     Ok(())
 }
 
 /// `recv_batch` and `send_batch`: super-packets go through whole.
 pub(crate) fn whole(ends: [&Netns; 2], kind: Kind) -> Result<()> {
-    forward_whole(pair(ends, kind)?);
+    forward_whole(pair(ends, kind)?, None);
     Ok(())
 }
 
-/// As [`whole`], with so many queues in each device and a thread for each of them and each direction.
-pub(crate) fn queues(ends: [&Netns; 2], kind: Kind, count: u16) -> Result<()> {
+/// As [`whole`], with so many queues in each device and a thread for each of them and each direction. The
+/// kernel sends the packets of a flow to the queue from which those of the other direction came, so a flow
+/// stays with one pair of threads; pinned, it stays on one core.
+pub(crate) fn queues(ends: [&Netns; 2], kind: Kind, count: u16, is_pinned: bool) -> Result<()> {
     let near = open_queues(ends[0], NEAR, kind, count)?;
     let far = open_queues(ends[1], FAR, kind, count)?;
-    for (near, far) in near.into_iter().zip(far) {
-        forward_whole([Arc::new(near), Arc::new(far)]);
+    for (core, (near, far)) in near.into_iter().zip(far).enumerate() {
+        forward_whole([Arc::new(near), Arc::new(far)], is_pinned.then_some(core));
     }
     Ok(())
 }
 
-fn forward_whole([near, far]: [Arc<Queue>; 2]) {
+fn forward_whole([near, far]: [Arc<Queue>; 2], core: Option<usize>) {
     for (from, to) in [(near.clone(), far.clone()), (far, near)] {
         thread::spawn(move || {
+            if let Some(core) = core {
+                let mut cores = CpuSet::new();
+                cores.set(core);
+                sched_setaffinity(None, &cores).expect("the machine has that core");
+            }
             let mut pool = Pool::new(PoolConfig::default());
             pool.warm_up(Batch::CAPACITY + 1, Batch::CAPACITY + 1);
             let (mut pair, mut batch) = (Pair::default(), Batch::new());

@@ -64,13 +64,14 @@ pub(crate) fn tun_rs_multiple(ends: [&Netns; 2], kind: Kind) -> Result<()> {
     Ok(())
 }
 
-/// tun-rs without offload: a thread a direction, `recv` and `send`.
-pub(crate) fn tun_rs_packets(ends: [&Netns; 2], kind: Kind) -> Result<()> {
+/// tun-rs with a thread a direction, `recv` and `send`: packets without offload, records with it, which
+/// are a virtio-net header and a super-packet.
+pub(crate) fn tun_rs_records(ends: [&Netns; 2], kind: Kind) -> Result<()> {
     let near = tun_rs_device(ends[0], NEAR, kind)?;
     let far = tun_rs_device(ends[1], FAR, kind)?;
     for (from, to) in [(near.clone(), far.clone()), (far, near)] {
         thread::spawn(move || {
-            let mut buf = vec![0; 65_536];
+            let mut buf = vec![0; VIRTIO_NET_HDR_LEN + 14 + 65_536];
             while let Ok(len) = from.recv(&mut buf) {
                 let _ = to.send(&buf[..len]);
             }

@@ -1,6 +1,5 @@
 //! The processes that have a TUN or TAP device open.
 
-use crate::link::queue_name;
 use crate::{IfName, Netns, sys};
 use rustix::fs::{CWD, Mode, OFlags, RawDir, openat, readlinkat_raw};
 use rustix::io::Errno;
@@ -169,7 +168,9 @@ impl Search<'_> {
         // With the descriptor itself, it takes a fifth of the time.
         let queue = if kind == Kind::Tun { process.duplicate(fd) } else { None };
         let device = match &queue {
-            Some(queue) => queue_name(queue.as_fd()).ok(),
+            Some(queue) => sys::tun::get_iff(queue.as_fd())
+                .ok()
+                .and_then(|iff| IfName::new(OsStr::from_bytes(iff.name())).ok()),
             None => process.info(fd)?,
         };
         let device = device.filter(|at| self.name.is_none_or(|name| name == at));
@@ -190,6 +191,10 @@ impl Search<'_> {
         self.found.partial |= !ended;
     }
 }
+
+/// What most descriptors are, which need no further look: they have no path, or are well-known devices.
+const OTHERS: [&[u8]; 6] =
+    [b"socket:", b"pipe:", b"anon_inode:", b"/dev/null", b"/dev/pts/", b"/dev/urandom"];
 
 /// What a descriptor may be.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -223,17 +228,15 @@ impl Process {
             else {
                 continue;
             };
-            // Most descriptors have no path. Those need no further look.
             let target = match readlinkat_raw(&folder, entry.file_name(), &mut target) {
                 Ok(len) => target.get(..len).unwrap_or_default(),
                 // Closed meanwhile.
                 Err(Errno::NOENT) => continue,
                 Err(error) => return Err(error),
             };
-            let no_path: [&[u8]; 3] = [b"socket:", b"pipe:", b"anon_inode:"];
-            if target == b"/dev/net/tun" {
+            if target == sys::tun::NODE.as_bytes() {
                 found.push((fd, Kind::Tun));
-            } else if !no_path.iter().any(|kind| target.starts_with(kind)) {
+            } else if !OTHERS.iter().any(|other| target.starts_with(other)) {
                 found.push((fd, Kind::File));
             }
         }

@@ -342,8 +342,7 @@ impl Link {
 pub(crate) fn queue_name(queue: std::os::fd::BorrowedFd<'_>) -> io::Result<IfName> {
     use std::os::unix::ffi::OsStrExt;
     let request = sys::tun::get_iff(queue)?;
-    let len = request.name.iter().position(|&byte| byte == 0).unwrap_or(request.name.len());
     // A name that another program forced on the kernel may contain '%'; ours cannot.
-    IfName::new(OsStr::from_bytes(&request.name[..len]))
+    IfName::new(OsStr::from_bytes(request.name()))
         .map_err(|error| io::Error::new(io::ErrorKind::InvalidData, error))
 }

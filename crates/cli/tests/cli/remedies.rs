@@ -102,6 +102,8 @@ fn mistakes_say_what_to_do() {
         let (exit, errors) = crate::support::refused(line);
         assert!(exit == status && errors.contains(part), "{line}: {exit}: {errors}");
     }
+    // Two ports of one name are two where they are in two namespaces.
+    run(&format!("{ADIT} netem --port tap:a,netns=x --port tap:a,netns=y --dry-run"));
     // An invitation never overwrites a file.
     let join = format!(
         "{ADIT} tunnel invite /run/site.conf --endpoint 192.0.2.1 | {ADIT} tunnel join --to /run/site.conf"

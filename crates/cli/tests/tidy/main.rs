@@ -74,7 +74,10 @@ fn crates_depend_as_the_plan_says() {
         ("topology", &["service", "tunnel", "nat", "engine", "device", "packet"]),
         (
             "lab",
-            &["topology", "vpn", "service", "runtime", "sim", "nat", "engine", "device", "packet"],
+            &[
+                "topology", "vpn", "service", "runtime", "sim", "tunnel", "nat", "engine",
+                "device", "packet",
+            ],
         ),
         (
             "cli",

@@ -77,6 +77,12 @@ impl IfReq {
         request.name[..name.len()].copy_from_slice(name);
         request
     }
+
+    /// The name, without the NUL.
+    pub(crate) fn name(&self) -> &[u8] {
+        let end = self.name.iter().position(|&byte| byte == 0);
+        &self.name[..end.unwrap_or(self.name.len())]
+    }
 }
 
 /// `struct ifreq` with `ifr_hwaddr`.

@@ -183,8 +183,8 @@ fn any_port_config(random: &mut Random) -> PortConfig {
         _ => VlanMode::Tunnel(vlan(10)),
     };
     let mut config = PortConfig { vlan, ..PortConfig::default() };
-    config.isolated = random.one_in(6);
-    config.group = random.one_in(6).then_some(GroupId(1));
+    config.isolated = random.one_in(2);
+    config.group = random.one_in(3).then_some(GroupId(1));
     config.sticky = random.one_in(10);
     if random.one_in(6) {
         config.guard.macs = (0..3).map(|_| mac(1 + random.below(6))).collect();
@@ -204,8 +204,10 @@ fn any_change(random: &mut Random, twins: &mut Twins) {
     let key = (key.0.map(vlan), mac(key.1));
     match random.below(15) {
         0..=3 => {
-            let config = any_port_config(random);
-            twins.change(|switch| switch.set_port(id, config.clone()));
+            for id in (0..PORTS).map(PortId).filter(|_| random.one_in(2)).collect::<Vec<_>>() {
+                let config = any_port_config(random);
+                twins.change(|switch| switch.set_port(id, config.clone()));
+            }
         }
         4 | 5 => {
             let up = !random.one_in(8);
@@ -283,7 +285,7 @@ fn root_random_frames_and_changes_give_what_the_engine_alone_gives() {
             }
             twins.compare();
             let passed = twins.runner.acceleration().unwrap().frames;
-            assert!(passed > 300, "seed {seed}: {passed} of {} frames passed by", twins.sent);
+            assert!(passed > 150, "seed {seed}: {passed} of {} frames passed by", twins.sent);
         });
     }
 }

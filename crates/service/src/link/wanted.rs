@@ -131,7 +131,8 @@ impl Plan {
             return Err(Error::usage(format!("a link has two ports, not {count}"))
                 .hint("Write '--port tap:a --port tap:b', or 'ports = [\"tap:a\", \"tap:b\"]'."));
         };
-        if ports[0].name == ports[1].name {
+        let place = |end: &End| (end.name.clone(), end.spec.netns().map(str::to_owned));
+        if place(&ports[0]) == place(&ports[1]) {
             return Err(Error::usage(format!("both ports are '{}'", ports[0].name))
                 .hint("A link joins two different ports, such as tap:a and tap:b."));
         }
