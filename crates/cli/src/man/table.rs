@@ -77,7 +77,7 @@ pub(super) const FILES: [Entry; 11] = [
     ),
 ];
 
-pub(super) const ENVIRONMENT: [Entry; 12] = [
+pub(super) const ENVIRONMENT: [Entry; 13] = [
     entry("NO_COLOR", "Not empty: no colors, unless --color always is given.", &[]),
     entry("TERM", "'dumb': no colors, unless --color always is given.", &[]),
     entry("COLUMNS", "The width to which help is wrapped, if the terminal reports none.", &[]),
@@ -89,6 +89,11 @@ pub(super) const ENVIRONMENT: [Entry; 12] = [
     entry(
         "NOTIFY_SOCKET",
         "Set by systemd for services of Type=notify: the program reports ready, reloading, stopping.",
+        SERVICES,
+    ),
+    entry(
+        "WATCHDOG_USEC",
+        "Set by systemd for WatchdogSec=: the loop reports twice in this time that it is alive.",
         SERVICES,
     ),
     entry(

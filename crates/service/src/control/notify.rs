@@ -1,7 +1,11 @@
 //! Messages to the service manager: `sd_notify(3)`, without its library.
 
+use rustix::fd::OwnedFd;
+use rustix::time::{Itimerspec, TimerfdClockId, TimerfdFlags, TimerfdTimerFlags, Timespec};
+use std::io;
 use std::os::linux::net::SocketAddrExt;
 use std::os::unix::net::{SocketAddr, UnixDatagram};
+use std::time::Duration;
 
 /// A message.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -12,6 +16,8 @@ pub enum Status {
     Reloading,
     /// The end begins.
     Stopping,
+    /// The loop still turns.
+    Alive,
 }
 
 /// Sends it to the socket in `NOTIFY_SOCKET`; without that variable it does nothing.
@@ -20,6 +26,7 @@ pub fn notify(status: Status) {
     let text = match status {
         Status::Ready => "READY=1".to_owned(),
         Status::Stopping => "STOPPING=1".to_owned(),
+        Status::Alive => "WATCHDOG=1".to_owned(),
         Status::Reloading => {
             // systemd wants to know that the READY=1 after this is not an older one.
             let now = rustix::time::clock_gettime(rustix::time::ClockId::Monotonic);
@@ -38,4 +45,44 @@ pub fn notify(status: Status) {
         socket.set_nonblocking(true)?;
         socket.send_to_addr(text.as_bytes(), &address)
     });
+}
+
+/// The timer of a loop that a service manager watches (`WatchdogSec=`): a loop that hangs stops sending
+/// [`Status::Alive`], and the manager restarts the service.
+#[derive(Debug)]
+pub(crate) struct Watchdog(pub(crate) OwnedFd);
+
+impl Watchdog {
+    /// A timer at half the interval in `WATCHDOG_USEC`; `None` if the manager does not watch this process
+    /// (`sd_watchdog_enabled(3)`).
+    ///
+    /// # Errors
+    /// EMFILE, ENFILE, ENOMEM of `timerfd_create(2)`.
+    pub(crate) fn of_environment() -> io::Result<Option<Self>> {
+        let variable = |name| std::env::var(name).ok();
+        let pid = variable("WATCHDOG_PID");
+        if pid.is_some_and(|pid| pid.parse() != Ok(std::process::id())) {
+            return Ok(None);
+        }
+        let interval = variable("WATCHDOG_USEC").and_then(|text| text.parse::<u64>().ok());
+        interval.filter(|usec| *usec > 1).map(|usec| Self::every(usec / 2)).transpose()
+    }
+
+    fn every(usec: u64) -> io::Result<Self> {
+        let flags = TimerfdFlags::NONBLOCK | TimerfdFlags::CLOEXEC;
+        let timer = rustix::time::timerfd_create(TimerfdClockId::Monotonic, flags)?;
+        let time = Timespec::try_from(Duration::from_micros(usec))
+            .map_err(|_| io::Error::from(io::ErrorKind::InvalidInput))?;
+        let times = Itimerspec { it_interval: time, it_value: time };
+        rustix::time::timerfd_settime(&timer, TimerfdTimerFlags::empty(), &times)?;
+        Ok(Self(timer))
+    }
+
+    /// Reports that the loop turns, and makes the timer wait for its next interval.
+    pub(crate) fn report(&self) {
+        // EAGAIN: nothing has expired since.
+        if rustix::io::read(&self.0, &mut [0; 8]).is_ok() {
+            notify(Status::Alive);
+        }
+    }
 }

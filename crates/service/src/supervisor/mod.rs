@@ -26,7 +26,7 @@ pub use limits::{RateLimitedLog, random, seed, times};
 pub use request::{Done, DoneReply, read_request, value};
 
 use crate::control::http::{Method, Request, Ticket};
-use crate::control::notify::{Status, notify};
+use crate::control::notify::{Status, Watchdog, notify};
 use crate::control::server::Reply;
 use crate::control::socket::ControlSocket;
 use crate::error::{Error, Result};
@@ -48,6 +48,9 @@ const CONTROL: Token = Token(0);
 
 /// The end of a background job.
 const JOB: Token = Token(1);
+
+/// The timer of the service manager's watchdog.
+const WATCHDOG: Token = Token(2);
 
 /// The first token that a service may watch descriptors with.
 pub const FIRST_TOKEN: u32 = 8;
@@ -150,6 +153,7 @@ pub struct Supervisor<S: Service> {
     socket: ControlSocket,
     events: Events,
     background: BackgroundReader<S::Change>,
+    watchdog: Option<Watchdog>,
     is_stopping: bool,
 }
 
@@ -157,7 +161,7 @@ impl<S: Service> Supervisor<S> {
     /// A supervisor that answers at `socket` and reports to `events`.
     pub const fn new(service: S, socket: ControlSocket, events: Events) -> Self {
         let background = BackgroundReader::new();
-        Self { service, socket, events, background, is_stopping: false }
+        Self { service, socket, events, background, watchdog: None, is_stopping: false }
     }
 
     /// Reports that the service is running, to the observer and the service manager.
@@ -172,8 +176,14 @@ impl<S: Service> Supervisor<S> {
     /// # Errors
     /// Those of epoll, which no packet and no peer can cause.
     pub fn run(&mut self, runner: &mut Runner<S::Engine>) -> Result<()> {
+        let readable = Interest { readable: true, writable: false };
+        let watchdog = Watchdog::of_environment().and_then(|watchdog| {
+            self.watchdog = watchdog;
+            let timer = self.watchdog.as_ref().map(|watchdog| &watchdog.0);
+            timer.map_or(Ok(()), |timer| runner.watch(timer, WATCHDOG, readable))
+        });
+        watchdog.map_err(|error| Error::io("watch", "the timer of the watchdog", &error))?;
         if let Some(server) = &self.socket.server {
-            let readable = Interest { readable: true, writable: false };
             let watched = runner.watch(server, CONTROL, readable);
             watched.map_err(|error| Error::io("watch", "the control socket", &error))?;
         }
@@ -283,6 +293,7 @@ impl<S: Service> Handler<S::Engine> for Supervisor<S> {
             }
             LoopEvent::Ready(CONTROL) => self.serve(runner),
             LoopEvent::Ready(JOB) => self.apply(runner),
+            LoopEvent::Ready(WATCHDOG) => self.watchdog.iter().for_each(Watchdog::report),
             LoopEvent::Signal(Signal::Hangup) => match self.service.hangup() {
                 Hangup::Reload => self.background.queue(Trigger::Reload(None)),
                 Hangup::Stop => return Next::Stop,

@@ -1,0 +1,92 @@
+# Starts, uses, reloads and stops a service of each unit.
+set -e
+fail() {
+  echo "failed: $*"
+  cat /run/services.log
+  exit 1
+}
+trap 'fail "line $LINENO"' ERR
+eventually() { for _ in $(seq 600); do if eval "$1"; then return; fi; sleep 0.1; done; fail "never: $1"; }
+property() { systemctl show -P "$2" "adit-$1"; }
+
+systemd-sysusers adit.conf
+systemd-tmpfiles --create adit.conf
+uid=$(id -u adit)
+ip link set lo up
+# Manual pages are not installed here.
+systemd-analyze verify --man=no adit-tunnel@a.service adit-switch@a.service adit-netem@a.service adit-nat@a.service \
+  2>/run/verify
+[ ! -s /run/verify ] || fail "$(cat /run/verify)"
+
+# check UNIT: it runs as the user, without more than the unit gives it.
+check() {
+  systemctl is-active "adit-$1" >/dev/null || fail "$1 is not active"
+  local status=/proc/$(property "$1" MainPID)/status
+  [ "$(awk '/^Uid:/ { print $2 }' "$status")" = "$uid" ] || fail "user of $1"
+  [ "$(awk '/^CapBnd:/ { print $2 }' "$status")" = "$2" ] || fail "capabilities of $1"
+  [ "$(awk '/^NoNewPrivs:/ { print $2 }' "$status")" = 1 ] || fail "new privileges of $1"
+}
+net_admin=0000000000001000
+
+# A tunnel whose file is root's and private, with policy routing and a packet filter.
+key() { adit tunnel genkey; }
+mkdir -p /etc/adit/switch /etc/adit/netem /etc/adit/nat
+peer() { printf '[Peer]\nPublicKey = %s\nAllowedIPs = %s\n' "$(key | adit tunnel pubkey)" "$1"; }
+(
+  umask 077
+  printf '[Interface]\nPrivateKey = %s\nListenPort = 51820\nAddress = 10.9.0.1/24\n' "$(key)" >/etc/adit/site.conf
+  peer 0.0.0.0/0 >>/etc/adit/site.conf
+)
+systemctl start adit-tunnel@site || fail "start of the tunnel"
+check tunnel@site $net_admin
+ip -br addr show dev site | grep -q 10.9.0.1/24
+[ "$(cat /proc/sys/net/ipv4/conf/all/src_valid_mark)" = 1 ]
+adit list | grep -q site
+wg show site | grep -q 'listening port: 51820'
+peers() { adit tunnel show site --json | grep -o '"allowed_ips"' | wc -l; }
+[ "$(peers)" = 1 ]
+peer 10.9.0.7/32 >>/etc/adit/site.conf
+systemctl reload adit-tunnel@site
+[ "$(peers)" = 2 ] || fail "the reload did not read the new file"
+cp -a /etc/adit/site.conf /root/
+echo 'Nonsense = 1' >>/etc/adit/site.conf
+if systemctl reload adit-tunnel@site 2>/dev/null; then fail "a reload of a bad file succeeded"; fi
+cp -a /root/site.conf /etc/adit/
+check tunnel@site $net_admin
+
+# A loop that hangs is killed and started again.
+mkdir -p /run/systemd/system/adit-tunnel@site.service.d
+printf '[Service]\nWatchdogSec=2\nTimeoutAbortSec=1\n' >/run/systemd/system/adit-tunnel@site.service.d/short.conf
+systemctl daemon-reload
+systemctl restart adit-tunnel@site
+sleep 4
+[ "$(property tunnel@site NRestarts)" = 0 ] || fail "the watchdog killed a loop that turns"
+kill -STOP "$(property tunnel@site MainPID)"
+eventually '[ "$(property tunnel@site NRestarts)" != 0 ] && systemctl is-active -q adit-tunnel@site'
+check tunnel@site $net_admin
+
+printf '[[port]]\nport = "tap:one"\n[[port]]\nport = "tap:two"\n' >/etc/adit/switch/lab.toml
+systemctl start adit-switch@lab || fail "start of the switch"
+check switch@lab $net_admin
+printf '[[port]]\nport = "tap:three"\n' >>/etc/adit/switch/lab.toml
+systemctl reload adit-switch@lab
+adit switch show lab | grep -q tap:three
+
+printf 'ports = ["tap:left", "tap:right"]\n[profile]\ndelay = "20ms"\n' >/etc/adit/netem/slow.toml
+systemctl start adit-netem@slow || fail "start of the link"
+check netem@slow $net_admin
+adit netem show slow | grep -q 20
+
+echo 'OPTIONS=--network 10.77.0.0/24' >/etc/adit/nat/guests.env
+systemctl start adit-nat@guests || fail "start of the NAT"
+check nat@guests 0000000000000000
+[ -S /run/adit-nat/guests/guests.sock ]
+adit nat show guests | grep -q 10.77.0
+
+[ "$(adit list --json | grep -o '"name"' | wc -l)" = 4 ] || fail "adit list"
+systemctl stop adit-tunnel@site adit-switch@lab adit-netem@slow adit-nat@guests
+for device in site one left; do
+  if ip link show dev $device >/dev/null 2>&1; then fail "$device is left"; fi
+done
+[ -z "$(ls /run/adit /run/wireguard /run/adit-tunnel /run/adit-nat | grep -v :)" ] || fail "left in /run"
+[ -z "$(ip rule | grep -v 'lookup \(local\|main\|default\)')" ] || fail "rules are left"
