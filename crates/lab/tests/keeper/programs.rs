@@ -23,11 +23,11 @@ pub(crate) fn a_program_is_watched_and_started_again() {
     let mut restarts = 0;
     while waits.len() < 3 {
         match event(&mut keeper) {
-            Report::Program(ProgramEvent::Exited { program, status: 3, again_in: Some(wait) })
-                if program == ProgramKey(1) =>
-            {
-                waits.push(wait);
-            }
+            Report::Program(ProgramEvent::Exited {
+                program: ProgramKey(1),
+                status: 3,
+                again_in: Some(wait),
+            }) => waits.push(wait),
             // Its number is 0 if it has ended meanwhile.
             Report::Restarted(ProgramKey(1), Ok(_)) => restarts += 1,
             Report::Program(ProgramEvent::Ready(ProgramKey(1))) => {}
