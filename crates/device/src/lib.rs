@@ -26,6 +26,7 @@ pub mod bpf;
 #[path = "../../packet/tests/cases/mod.rs"]
 mod cases;
 mod cause;
+mod control;
 mod covers;
 mod device;
 mod egress;
@@ -93,5 +94,8 @@ pub use steering::{
 pub use sys::tun::QUEUES_MAX;
 #[cfg(feature = "tokio")]
 pub use tokio::{AsyncQueue, Framed};
-pub use udp::{allow_ipv6_fragments, report_icmp_errors};
+pub use udp::{
+    DATAGRAMS_MAX, ReceivedDatagrams, allow_ipv6_fragments, dropped_datagrams, recv_datagrams,
+    report_icmp_errors,
+};
 pub use vnet_hash::{VnetHashCap, VnetHashConfig};

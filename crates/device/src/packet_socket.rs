@@ -1,6 +1,6 @@
 //! Packet sockets: copies of the packets of any interface (packet(7)).
 
-use crate::{ClassicFilter, IfIndex, Netns, sys};
+use crate::{ClassicFilter, IfIndex, Netns, control, sys};
 use adit_packet::{Endian, PacketBuf, Pair, Pool, VnetHeader, VnetLen};
 use rustix::io::Errno;
 use rustix::net::{AddressFamily, SocketFlags, SocketType, sockopt};
@@ -291,31 +291,16 @@ struct Control {
 }
 
 impl Control {
-    /// Splits control messages: `len` bytes of `struct cmsghdr { size_t len; int level; int type;
-    /// }`, each with its data, aligned to a word.
-    fn parse(words: &[u64], len: usize) -> Self {
-        let mut bytes = [0; CONTROL_WORDS * 8];
-        for (bytes, word) in bytes.chunks_exact_mut(8).zip(words) {
-            bytes.copy_from_slice(&word.to_ne_bytes());
-        }
-        let mut rest = &bytes[..len.min(bytes.len())];
-        let mut control = Self::default();
-        while let Some((header, _)) = rest.split_first_chunk::<16>() {
-            let [l0, l1, l2, l3, l4, l5, l6, l7, v0, v1, v2, v3, t0, t1, t2, t3] = *header;
-            let len = u64::from_ne_bytes([l0, l1, l2, l3, l4, l5, l6, l7]);
-            let level = i32::from_ne_bytes([v0, v1, v2, v3]);
-            let kind = i32::from_ne_bytes([t0, t1, t2, t3]);
-            let Some(data) = usize::try_from(len).ok().and_then(|len| rest.get(16..len)) else {
-                break;
-            };
+    fn parse(words: &[u64; CONTROL_WORDS], len: usize) -> Self {
+        let mut found = Self::default();
+        control::each(words, len, |level, kind, data| {
             if (level, kind) == (libc::SOL_SOCKET, libc::SCM_TIMESTAMPNS) {
-                control.time = time(data);
+                found.time = control::time(data);
             } else if (level, kind) == (libc::SOL_PACKET, libc::PACKET_AUXDATA) {
-                control.take_aux_data(data);
+                found.take_aux_data(data);
             }
-            rest = rest.get((16 + data.len()).next_multiple_of(8)..).unwrap_or_default();
-        }
-        control
+        });
+        found
     }
 
     /// `struct tpacket_auxdata { u32 status, len, snaplen; u16 mac, net, vlan_tci, vlan_tpid; }`.
@@ -340,14 +325,6 @@ pub(crate) fn vlan_tag(status: u32, tci: u16, tpid: u16) -> Option<[u8; 4]> {
     Some([t0, t1, c0, c1])
 }
 
-/// `struct timespec`.
-fn time(data: &[u8]) -> Option<Duration> {
-    let (seconds, rest) = data.split_first_chunk::<8>()?;
-    let nanoseconds = i64::from_ne_bytes(*rest.first_chunk::<8>()?);
-    let seconds = u64::try_from(i64::from_ne_bytes(*seconds)).ok()?;
-    Some(Duration::new(seconds, u32::try_from(nanoseconds).ok()?))
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -364,8 +341,9 @@ mod tests {
 
     #[test]
     fn control_messages_of_any_bytes_end() {
-        let words = [20_u64, u64::MAX, 0, 3, 16, 16, 0, 0, 0, 0];
-        for len in 0..100 {
+        let mut words = [0; CONTROL_WORDS];
+        words[..6].copy_from_slice(&[20, u64::MAX, 0, 3, 16, 16]);
+        for len in 0..200 {
             let _ = Control::parse(&words, len);
         }
         let _ = Control::parse(&[0; CONTROL_WORDS], 144);

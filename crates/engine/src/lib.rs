@@ -62,6 +62,7 @@ extern crate std;
 #[cfg(test)]
 #[path = "../../packet/tests/cases/mod.rs"]
 mod cases;
+mod codel;
 mod contract;
 mod counter;
 mod datagrams;
@@ -76,6 +77,7 @@ mod outbox;
 pub mod patch;
 pub mod switch;
 
+pub use codel::{CoDel, Sojourn};
 pub use contract::{Engine, Handled};
 pub use counter::Counter;
 pub use datagrams::datagrams;

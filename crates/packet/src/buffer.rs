@@ -19,6 +19,8 @@ pub struct Meta {
     pub truncated: u32,
     /// For a datagram of a tunnel: the ECN codepoint of its outer header.
     pub ecn: Ecn,
+    /// For datagrams from a queue that stands: one packet of them must be marked as congested, or dropped.
+    pub congested: bool,
     /// For a datagram of a tunnel or flow: whether the network may fragment it.
     pub may_fragment: bool,
     /// For a datagram of a flow: the hop limit (TTL) that it goes with; 0 for that of the one before.

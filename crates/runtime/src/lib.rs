@@ -97,7 +97,8 @@ pub mod text;
 mod wake;
 
 pub use netem::PortNetem;
-pub use peer::sockets::{PeerCounters, PeerOptions, PeerSockets, path_mtu};
+pub use peer::counters::PeerCounters;
+pub use peer::sockets::{PeerOptions, PeerSockets, path_mtu};
 pub use port::kind::{Kind, Opened};
 pub use port::spec::PortSpec;
 pub use port::{Cx, Gone, Hub, HubCx, HubRecv, Port, PortCounters, Recv, Wait};

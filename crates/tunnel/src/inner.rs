@@ -38,6 +38,12 @@ pub(crate) fn network(layer: Layer, bytes: &[u8]) -> &[u8] {
     at.and_then(|at| bytes.get(at..)).unwrap_or_default()
 }
 
+/// As [`network`], to change it.
+pub(crate) fn network_mut(layer: Layer, bytes: &mut [u8]) -> &mut [u8] {
+    let at = bytes.len() - network(layer, bytes).len();
+    bytes.get_mut(at..).unwrap_or_default()
+}
+
 /// The offset of the IP header in a frame with at most one tag; `None` if it is not IP.
 pub(crate) fn network_in_frame(frame: &[u8]) -> Option<usize> {
     let word = |at: usize| {

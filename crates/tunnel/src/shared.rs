@@ -22,6 +22,8 @@ use crate::wakes::WakeQueue;
 pub(crate) struct Shared {
     pub(crate) config: TunnelConfig,
     pub(crate) random: Random,
+    /// The state of the generator of [`Self::jitter`]; 0 before the first call.
+    jitter: u64,
     pub(crate) us: Option<LocalIdentity>,
     pub(crate) limiter: Limiter,
     /// The hosts behind streams.
@@ -35,9 +37,43 @@ pub(crate) struct Shared {
     pub(crate) queued: usize,
     /// Packets that wait in shapers, of all peers.
     pub(crate) shaped: Waiting,
+    /// Whether the next packet that fills a queue must be marked as congested, or dropped.
+    pub(crate) congested: Congested,
     /// The result of handling the current packet so far.
     pub(crate) handled: Handled,
 }
+
+/// Whether the next packet that fills a queue must be marked as congested, or dropped: to the peers and from them.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Congested {
+    pub(crate) out: Pending,
+    pub(crate) inward: Pending,
+}
+
+/// A mark that the next suitable packet gets, unless that comes too late.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Pending(Instant);
+
+impl Pending {
+    /// Afterwards the queue may be empty.
+    const VALID: Duration = Duration::from_millis(20);
+
+    /// Takes the request of a packet; returns whether there is one.
+    #[inline]
+    pub(crate) fn renew(&mut self, now: Instant, congested: bool) -> bool {
+        if congested {
+            self.0 = now + Self::VALID;
+        }
+        now < self.0
+    }
+
+    pub(crate) const fn clear(&mut self) {
+        self.0 = Instant::ZERO;
+    }
+}
+
+/// The length of packets that fill a queue. A shorter one answers, asks or acknowledges: to drop it helps nobody.
+pub(crate) const BULK_LEN: usize = 512;
 
 /// Our key, and the state derived from it.
 #[derive(Debug)]
@@ -64,6 +100,7 @@ impl Shared {
             limiter: Limiter::new(config.handshakes_per_second),
             config,
             random,
+            jitter: 0,
             streams: BTreeMap::new(),
             wakes: WakeQueue::default(),
             indices: BTreeMap::new(),
@@ -71,6 +108,7 @@ impl Shared {
             clock: None,
             queued: 0,
             shaped: Waiting::default(),
+            congested: Congested::default(),
             handled: Handled::NOTHING,
         }
     }
@@ -186,12 +224,20 @@ impl Shared {
         u64::from_le_bytes(bytes)
     }
 
-    /// A random time from 0 to the jitter, so that two peers do not retry at the same moment.
+    /// A random time from 0 to the jitter, so that two peers do not retry at the same moment. It is no secret, and
+    /// data messages need one: only the seed is a call of [`Random`], which may be a system call.
     pub(crate) fn jitter(&mut self) -> Duration {
-        let mut bytes = [0; 4];
-        (self.random)(&mut bytes);
+        if self.jitter == 0 {
+            self.jitter = self.random_u64();
+        }
+        // SplitMix64.
+        self.jitter = self.jitter.wrapping_add(0x9e37_79b9_7f4a_7c15);
+        let mut mixed = self.jitter;
+        mixed = (mixed ^ (mixed >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+        mixed = (mixed ^ (mixed >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+        mixed ^= mixed >> 31;
         let most = u64::try_from(self.config.timing.jitter.as_nanos()).unwrap_or(u64::MAX);
-        let part = (u128::from(most) * u128::from(u32::from_le_bytes(bytes))) >> 32;
+        let part = (u128::from(most) * u128::from(mixed)) >> 64;
         Duration::from_nanos(u64::try_from(part).unwrap_or(most))
     }
 

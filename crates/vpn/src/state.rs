@@ -68,6 +68,12 @@ pub struct Datagrams {
     pub refused: u64,
     /// Trains that found the socket's queue full, lost.
     pub queue_full: u64,
+    /// Datagrams or trains that found the receive buffer full, lost.
+    #[serde(default)]
+    pub receive_buffer_full: u64,
+    /// Datagrams that had waited too long in the receive buffer, lost.
+    #[serde(default)]
+    pub waited_too_long: u64,
     /// Datagrams for which there was no buffer, lost.
     pub no_buffer: u64,
 }
@@ -83,6 +89,8 @@ impl From<PeerCounters> for Datagrams {
             too_big: counters.too_big,
             refused: counters.refused,
             queue_full: counters.queue_full,
+            receive_buffer_full: counters.overflow,
+            waited_too_long: counters.late,
             no_buffer: counters.no_buffer,
         }
     }

@@ -1,9 +1,12 @@
 //! A queue in order of arrival, and what `CoDel` drops from its head.
 
 use alloc::vec::Vec;
+use core::time::Duration;
 
-use super::profile::CoDel;
+use adit_packet::Instant;
+
 use super::store::{Handle, NONE, Store};
+use crate::codel::{CoDel, Sojourn};
 
 /// Packets of one queue, first in, first out, linked in their slots.
 #[derive(Clone, Copy, Debug)]
@@ -51,44 +54,23 @@ impl List {
     }
 }
 
-/// The times of [`CoDel`] in nanoseconds, and whether it marks.
+/// The parameters of [`CoDel`], and whether it marks.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Law {
-    target: u64,
-    interval: u64,
+    codel: CoDel,
     ecn: bool,
 }
 
 impl Law {
-    pub(super) fn new(codel: CoDel, ecn: bool) -> Self {
-        // At most an hour.
-        let nanos = |time: core::time::Duration| u64::try_from(time.as_nanos()).unwrap_or(u64::MAX);
-        Self { target: nanos(codel.target), interval: nanos(codel.interval), ecn }
-    }
-
-    /// When the next packet is dropped: sooner with each that was.
-    #[expect(
-        clippy::cast_precision_loss,
-        clippy::cast_possible_truncation,
-        clippy::cast_sign_loss,
-        reason = "at most an hour in nanoseconds, and divided by at least 1"
-    )]
-    fn next(self, from: u64, count: u32) -> u64 {
-        from.saturating_add((self.interval as f64 / libm::sqrt(f64::from(count.max(1)))) as u64)
+    pub(super) const fn new(codel: CoDel, ecn: bool) -> Self {
+        Self { codel, ecn }
     }
 }
 
-/// The state of `CoDel` on one queue.
-///
-/// Source: RFC 8289, 5 (pseudocode), with marking as Linux `include/net/codel_impl.h` has it.
+/// The state of `CoDel` on one list. It marks as Linux `include/net/codel_impl.h` does.
 #[derive(Clone, Copy, Debug, Default)]
 pub(super) struct State {
-    /// Until when the delay must stay above the target for the first drop.
-    first_above: Option<u64>,
-    dropping: bool,
-    drop_next: u64,
-    count: u32,
-    last_count: u32,
+    sojourn: Sojourn,
     /// The largest packet so far: a queue of no more than that is no standing one.
     max_packet: u64,
 }
@@ -107,66 +89,29 @@ impl State {
         store: &mut Store,
         dropped: &mut Vec<Handle>,
     ) -> Option<Handle> {
-        let (mut packet, mut too_late) = self.next(now, law, list, store);
-        if self.dropping {
-            self.dropping = too_late;
-            while self.dropping && now >= self.drop_next {
-                self.count = self.count.saturating_add(1);
-                if mark(packet, law, store) {
-                    self.drop_next = law.next(self.drop_next, self.count);
-                    break;
-                }
-                dropped.extend(packet);
-                (packet, too_late) = self.next(now, law, list, store);
-                self.dropping = too_late;
-                if too_late {
-                    self.drop_next = law.next(self.drop_next, self.count);
-                }
+        while let Some(packet) = list.pop(store) {
+            let waited = now.saturating_sub(store.slot(packet).came);
+            if list.bytes() <= self.max_packet {
+                self.sojourn.rest();
+                return Some(packet);
             }
-        } else if too_late {
-            if !mark(packet, law, store) {
-                dropped.extend(packet);
-                (packet, _) = self.next(now, law, list, store);
+            let (at, waited) = (Instant::from_nanos(now), Duration::from_nanos(waited));
+            if !self.sojourn.must_drop(at, waited, law.codel) || mark(packet, law, store) {
+                return Some(packet);
             }
-            self.dropping = true;
-            // If it dropped not long ago it starts where the rate of drops was right.
-            let new = self.count.saturating_sub(self.last_count);
-            let recent = now.saturating_sub(self.drop_next) < law.interval.saturating_mul(16);
-            self.count = if new > 1 && recent { new } else { 1 };
-            self.last_count = self.count;
-            self.drop_next = law.next(now, self.count);
+            dropped.push(packet);
         }
-        packet
-    }
-
-    /// The head of the queue, and whether it has been above the target for long enough to drop it.
-    fn next(
-        &mut self,
-        now: u64,
-        law: Law,
-        list: &mut List,
-        store: &Store,
-    ) -> (Option<Handle>, bool) {
-        let Some(packet) = list.pop(store) else {
-            self.first_above = None;
-            return (None, false);
-        };
-        let waited = now.saturating_sub(store.slot(packet).came);
-        if waited < law.target || list.bytes() <= self.max_packet {
-            self.first_above = None;
-            return (Some(packet), false);
-        }
-        let until = *self.first_above.get_or_insert(now.saturating_add(law.interval));
-        (Some(packet), now >= until)
+        self.sojourn.rest();
+        None
     }
 }
 
 /// Marks the packet if that is asked for and it says that it understands.
-fn mark(packet: Option<Handle>, law: Law, store: &mut Store) -> bool {
-    let Some(packet) = packet.filter(|_| law.ecn) else { return false };
+fn mark(packet: Handle, law: Law, store: &mut Store) -> bool {
     let slot = store.slot_mut(packet);
-    slot.marked |= slot.ecn;
-    slot.ecn
+    let marks = law.ecn && slot.ecn;
+    slot.marked |= marks;
+    marks
 }
 
 #[cfg(test)]

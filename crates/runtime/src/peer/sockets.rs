@@ -4,14 +4,17 @@
 //! when sending, `UDP_GRO` when receiving. If the kernel or the network card refuses a train, its
 //! datagrams are sent one by one, and that is counted.
 
-use crate::peer::options::{enlarge, set_fragments, state_of};
+use crate::peer::counters::PeerCounters;
+use crate::peer::options::{LATE, LAW, enlarge, set_fragments, state_of};
 use crate::peer::sources;
 use crate::peer::sources::Sources;
 use crate::socket::udp::TRAIN_LEN_MAX;
 use crate::wake::backoff::Backoff;
 use crate::wake::reactor::{Interest, Reactor, Source};
+use adit_device::{DATAGRAMS_MAX, dropped_datagrams, recv_datagrams};
+use adit_engine::Sojourn;
 use adit_packet::{Batch, Ecn, Gso, Instant, PacketBuf, Pool, PoolConfig};
-use quinn_udp::{EcnCodepoint, RecvMeta, Transmit, UdpSocketState};
+use quinn_udp::{EcnCodepoint, Transmit, UdpSocketState};
 use rustix::io::Errno;
 use rustix::net::sockopt;
 use socket2::{Domain, Protocol, Socket, Type};
@@ -19,13 +22,13 @@ use std::collections::VecDeque;
 use std::io::{self, IoSliceMut};
 use std::iter::Peekable;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, UdpSocket};
-
-/// The maximum number of trains that one call receives: with more, the first would leave the cache before
-/// it is processed.
-const RECEIVE_MAX: usize = 4;
+use std::time::{SystemTime, UNIX_EPOCH};
 
 /// The maximum number of trains that wait for room in a socket: about the default size of its buffer.
-const WAITING_MAX: usize = 64;
+const WAITING_MAX: usize = 128;
+
+/// How many calls in a row may receive nothing but datagrams that have waited too long.
+const READS_MAX: usize = 64;
 
 /// How often to try another port when one is free for one family only.
 const BIND_ATTEMPTS_MAX: usize = 16;
@@ -48,29 +51,6 @@ pub struct PeerOptions {
     pub mark: u32,
     /// The only local address to send from and receive on.
     pub source: Option<IpAddr>,
-}
-
-/// The counters of one socket: of trains, and of the datagrams in them.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct PeerCounters {
-    /// Trains received.
-    pub received: u64,
-    /// Datagrams received.
-    pub received_datagrams: u64,
-    /// Trains sent.
-    pub sent: u64,
-    /// Datagrams sent.
-    pub sent_datagrams: u64,
-    /// Trains that were sent one datagram at a time.
-    pub cut: u64,
-    /// Datagrams dropped because there was no buffer.
-    pub no_buffer: u64,
-    /// Trains dropped because the queue was full.
-    pub queue_full: u64,
-    /// Trains dropped because their datagrams exceed the path MTU.
-    pub too_big: u64,
-    /// Trains that the network or its filter refused.
-    pub refused: u64,
 }
 
 /// A send that exceeded the path MTU, for the owner.
@@ -136,16 +116,10 @@ impl PeerSockets {
     /// Returns the counters of both sockets together.
     pub fn counters(&self) -> PeerCounters {
         let mut sum = PeerCounters::default();
-        for PeerSocket { counters: one, .. } in self.sockets.iter().flatten() {
-            sum.received += one.received;
-            sum.received_datagrams += one.received_datagrams;
-            sum.sent += one.sent;
-            sum.sent_datagrams += one.sent_datagrams;
-            sum.cut += one.cut;
-            sum.no_buffer += one.no_buffer;
-            sum.queue_full += one.queue_full;
-            sum.too_big += one.too_big;
-            sum.refused += one.refused;
+        for PeerSocket { counters, socket, .. } in self.sockets.iter().flatten() {
+            sum.add(counters);
+            // The kernel has counted since 4.12.
+            sum.overflow += u64::from(dropped_datagrams(socket).unwrap_or(0));
         }
         sum
     }
@@ -187,8 +161,14 @@ impl PeerSockets {
 
     /// Receives the next train from a socket.
     #[inline]
-    pub(crate) fn recv(&mut self, place: usize, pool: &mut Pool) -> Received {
-        self.get(place).map_or(Received::Nothing, |socket| socket.recv(pool))
+    pub(crate) fn recv(&mut self, place: usize, pool: &mut Pool, now: Instant) -> Received {
+        self.get(place).map_or(Received::Nothing, |socket| socket.recv(pool, now))
+    }
+
+    /// Whether [`Self::recv`] has trains that the socket no longer reports.
+    #[inline]
+    pub(crate) fn has_received(&mut self, place: usize) -> bool {
+        self.get(place).is_some_and(|socket| !socket.received.is_empty())
     }
 
     /// Learns from an authenticated message of a peer to a local address; `began`: it began an exchange.
@@ -220,6 +200,12 @@ impl PeerSockets {
         let too_big = socket.send(to, batch, pool);
         self.settle(place, reactor);
         (true, too_big)
+    }
+
+    /// Whether packets wait for room in a socket.
+    #[inline]
+    pub(crate) fn is_full(&self) -> bool {
+        self.sockets.iter().flatten().any(|socket| !socket.waiting.is_empty())
     }
 
     /// Sends the packets that wait for room in a socket.
@@ -310,6 +296,8 @@ struct PeerSocket {
     interest: Interest,
     backoff: Backoff,
     counters: PeerCounters,
+    /// Whether what it receives has waited too long.
+    sojourn: Sojourn,
     mark: u32,
     /// Whether the network may fragment what the socket sends now.
     fragments: bool,
@@ -351,13 +339,14 @@ impl PeerSocket {
         Ok(Self {
             socket,
             state,
-            buffers: Vec::with_capacity(RECEIVE_MAX),
-            received: VecDeque::with_capacity(RECEIVE_MAX),
+            buffers: Vec::with_capacity(DATAGRAMS_MAX),
+            received: VecDeque::with_capacity(DATAGRAMS_MAX),
             waiting: VecDeque::with_capacity(WAITING_MAX),
             is_bulk: false,
             interest: Interest::READ,
             backoff: Backoff::default(),
             counters: PeerCounters::default(),
+            sojourn: Sojourn::default(),
             mark,
             fragments: false,
             sources: at.ip().is_unspecified().then(Sources::default),
@@ -383,66 +372,90 @@ impl PeerSocket {
     }
 
     /// Receives the next train, if there is one now.
-    fn recv(&mut self, pool: &mut Pool) -> Received {
-        if let Some(arrival) = self.received.pop_front() {
-            return Received::Train(arrival);
+    fn recv(&mut self, pool: &mut Pool, now: Instant) -> Received {
+        for _ in 0..READS_MAX {
+            if let Some(arrival) = self.received.pop_front() {
+                return Received::Train(arrival);
+            }
+            if let Some(end) = self.read(pool, now) {
+                return end;
+            }
         }
-        while self.buffers.len() < RECEIVE_MAX {
+        self.received.pop_front().map_or(Received::Nothing, Received::Train)
+    }
+
+    /// Reads trains; returns what ended the reading, if anything.
+    fn read(&mut self, pool: &mut Pool, now: Instant) -> Option<Received> {
+        while self.buffers.len() < DATAGRAMS_MAX {
             let Some(buffer) = pool.take_large() else { break };
             self.buffers.push(buffer);
         }
         if self.buffers.is_empty() {
-            return self.skip();
+            return Some(self.skip());
         }
         let wanted = if self.is_bulk { 1 } else { self.buffers.len() };
-        let mut metas = [RecvMeta::default(); RECEIVE_MAX];
+        let mut metas = [None; DATAGRAMS_MAX];
         let mut buffers = self.buffers.iter_mut();
-        let mut slices: [IoSliceMut<'_>; RECEIVE_MAX] = std::array::from_fn(|_| {
+        let mut slices: [IoSliceMut<'_>; DATAGRAMS_MAX] = std::array::from_fn(|_| {
             IoSliceMut::new(buffers.next().map(PacketBuf::spare_mut).unwrap_or_default())
         });
-        let received =
-            self.state.recv((&self.socket).into(), &mut slices[..wanted], &mut metas[..wanted]);
-        let count = match received {
-            Ok(count) => count,
-            Err(error) if error.kind() == io::ErrorKind::WouldBlock => return Received::Nothing,
+        let received = recv_datagrams(&self.socket, &mut slices[..wanted], |at, meta| {
+            metas[at] = Some(meta);
+        });
+        match received {
+            Ok(_) => {}
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
+                self.sojourn.rest();
+                return Some(Received::Nothing);
+            }
             // An ICMP error for a datagram sent before, e.g. port unreachable. It is reported once.
-            Err(_) => return Received::Failed,
-        };
+            Err(_) => return Some(Received::Failed),
+        }
         self.backoff.succeeded();
         self.is_bulk = false;
+        let clock = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
         let mut place = 0;
-        for meta in metas.into_iter().take(count) {
-            let ecn = Ecn::from_bits(meta.ecn.map_or(0, |ecn| ecn as u8));
+        for meta in metas.into_iter().flatten() {
+            let waited = clock.saturating_sub(meta.time.unwrap_or(clock));
+            let congested = self.sojourn.must_drop(now, waited, LAW);
+            if self.sojourn.stands() && waited > LATE {
+                self.counters.late += datagrams(meta.len, meta.stride);
+                place += 1;
+                continue;
+            }
+            let ecn = Ecn::from_bits(meta.traffic_class);
             let is_train = meta.len > meta.stride;
             self.is_bulk |= is_train;
             self.counters.received += 1;
             self.counters.received_datagrams += datagrams(meta.len, meta.stride);
-            if !is_train && let Some(mut packet) = copy(&mut self.buffers[place], meta.len, pool) {
-                packet.meta.ecn = ecn;
-                self.received.push_back(Arrival { from: meta.addr, at: meta.dst_ip, packet });
+            let copied =
+                if is_train { None } else { copy(&mut self.buffers[place], meta.len, pool) };
+            let mut packet = if let Some(packet) = copied {
                 place += 1;
-                continue;
-            }
-            let mut packet = self.buffers.remove(place);
-            // The kernel never writes more than the buffer holds.
-            if packet.set_len(meta.len).is_err() {
-                pool.give(packet);
-                continue;
-            }
-            packet.meta.ecn = ecn;
+                packet
+            } else {
+                let mut packet = self.buffers.remove(place);
+                // The kernel never writes more than the buffer holds.
+                if packet.set_len(meta.len).is_err() {
+                    pool.give(packet);
+                    continue;
+                }
+                packet
+            };
+            (packet.meta.ecn, packet.meta.congested) = (ecn, congested);
             if is_train {
                 packet.meta.vnet.gso = Gso::UdpL4;
                 packet.meta.vnet.gso_size = u16::try_from(meta.stride).unwrap_or(u16::MAX);
             }
-            self.received.push_back(Arrival { from: meta.addr, at: meta.dst_ip, packet });
+            self.received.push_back(Arrival { from: meta.from, at: meta.to, packet });
         }
-        self.received.pop_front().map_or(Received::Nothing, Received::Train)
+        None
     }
 
     /// Reads and drops a train when there is no buffer: epoll reports unread data forever.
     #[cold]
     fn skip(&mut self) -> Received {
-        for _ in 0..RECEIVE_MAX {
+        for _ in 0..DATAGRAMS_MAX {
             if self.socket.recv_from(&mut [0]).is_ok() {
                 self.counters.no_buffer += 1;
             }

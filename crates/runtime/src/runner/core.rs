@@ -164,6 +164,7 @@ impl<E: Engine> Core<E> {
         if let Some(mut before) = self.peers.take() {
             before.unregister(&self.reactor);
             before.close(self.out.pool());
+            self.ports.release(&self.reactor);
         }
         let Some(mut sockets) = sockets else { return Ok(()) };
         let number = self.next_number();
@@ -322,18 +323,17 @@ impl<E: Engine> Core<E> {
     pub(crate) fn serve(&mut self, id: PortId) {
         let share_max = if self.peers.is_some() { SHARE_LEN } else { usize::MAX };
         let (mut chunk, mut share, mut handled) = (0, 0, Handled::NOTHING);
-        for _ in 0..FRAMES_MAX {
-            if share >= share_max {
-                break;
+        let mut frames = 0..FRAMES_MAX;
+        while share < share_max && frames.next().is_some() {
+            if self.peers.as_ref().is_some_and(PeerSockets::is_full) {
+                // What the port has waits in its own queue until the sockets to peers have room.
+                self.ports.hold(id);
+                self.flush();
+                return self.used(id, Ok(()));
             }
             let Some(slot) = self.ports.get_mut(id) else { return };
-            let mut cx = Cx {
-                now: self.now,
-                handled,
-                pool: self.out.pool(),
-                scratch: &mut self.scratch,
-                counters: &mut slot.counters,
-            };
+            let cx = Cx::new(self.now, self.out.pool(), &mut self.scratch, &mut slot.counters);
+            let mut cx = Cx { handled, ..cx };
             match slot.port.recv(&mut cx) {
                 Recv::Packet(packet) => {
                     slot.backoff.succeeded();
@@ -349,6 +349,7 @@ impl<E: Engine> Core<E> {
                 }
                 Recv::Dropped => {}
                 Recv::Nothing => {
+                    slot.drained(self.now, true);
                     self.flush();
                     return self.ports.retime(id);
                 }
@@ -367,21 +368,25 @@ impl<E: Engine> Core<E> {
             }
         }
         self.flush();
-        if self.ports.get(id).is_some_and(|slot| slot.port.has_more()) {
-            self.ports.serve_later(id);
+        if let Some(slot) = self.ports.get_mut(id) {
+            slot.drained(self.now, share_max == usize::MAX);
+            if slot.port.has_more() {
+                self.ports.serve_later(id);
+            }
         }
         self.ports.retime(id);
     }
 
     /// Hands a packet that came from a port to the engine, through the port's link if it has one.
     #[inline]
-    fn take_in(&mut self, id: PortId, packet: PacketBuf) -> Handled {
+    fn take_in(&mut self, id: PortId, mut packet: PacketBuf) -> Handled {
         let Some(slot) = self.ports.get_mut(id) else {
             self.out.pool().give(packet);
             return Handled::NOTHING;
         };
         slot.counters.received += 1;
         slot.counters.received_bytes += u64::try_from(packet.len()).unwrap_or(0);
+        packet.meta.congested = std::mem::take(&mut slot.congested);
         if let Some(link) = &mut slot.netem.ingress {
             link.push(self.now, packet, &mut self.out);
             self.run_ingress(id);
@@ -406,10 +411,8 @@ impl<E: Engine> Core<E> {
         let Some(id) = self.hubs.of_event(place, number) else { return };
         let mut arrivals = std::mem::take(&mut self.arrivals);
         let (mut chunk, mut accepted) = (0, 0);
-        for _ in 0..FRAMES_MAX {
-            if accepted >= ACCEPTS_MAX {
-                break;
-            }
+        let mut frames = 0..FRAMES_MAX;
+        while accepted < ACCEPTS_MAX && frames.next().is_some() {
             let Some(slot) = self.hubs.get_mut(id) else { break };
             let mut cx = HubCx {
                 now: self.now,
@@ -477,6 +480,9 @@ impl<E: Engine> Core<E> {
         };
         if ready.writable {
             peers.flush(place, self.out.pool(), &self.reactor);
+            if !peers.is_full() {
+                self.ports.release(&self.reactor);
+            }
         }
         if ready.readable {
             self.receive_from_peers(place);
@@ -486,9 +492,11 @@ impl<E: Engine> Core<E> {
     /// Reads a socket until it has nothing more, or has had its share.
     fn receive_from_peers(&mut self, place: usize) {
         let (mut chunk, mut share) = (0, 0);
-        while share < SHARE_LEN {
-            let Some(peers) = &mut self.peers else { break };
-            let Arrival { from, at, packet } = match peers.recv(place, self.out.pool()) {
+        while let Some(peers) = &mut self.peers {
+            if share >= SHARE_LEN && !peers.has_received(place) {
+                break;
+            }
+            let Arrival { from, at, packet } = match peers.recv(place, self.out.pool(), self.now) {
                 Received::Train(arrival) => arrival,
                 Received::Nothing => break,
                 Received::Failed => {
@@ -584,12 +592,10 @@ impl<E: Engine> Core<E> {
             match to {
                 Endpoint::Port(id) => self.deliver(id),
                 Endpoint::Udp(peer) => {
-                    let Some(peers) = &mut self.peers else {
-                        self.misroute();
-                        continue;
-                    };
-                    let pool = self.out.pool();
-                    let (went, too_big) = peers.send(peer, &mut self.batch, pool, &self.reactor);
+                    let (batch, pool) = (&mut self.batch, self.out.pool());
+                    let peers = self.peers.as_mut();
+                    let sent = peers.map(|peers| peers.send(peer, batch, pool, &self.reactor));
+                    let (went, too_big) = sent.unwrap_or_default();
                     if let Some(TooBig { to, len_max }) = too_big {
                         self.events.push_back(Event::TooBig { to, len_max });
                     }

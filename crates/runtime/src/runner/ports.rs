@@ -1,12 +1,13 @@
 //! The ports that are attached to a loop, and when each must be served.
 
 use crate::netem::PortNetem;
+use crate::peer::options::LAW;
 use crate::port::{Port, PortCounters, Wait};
 use crate::runner::hubs::ListenerId;
 use crate::wake::backoff::Backoff;
 use crate::wake::reactor::{Interest, Reactor, Source};
 use crate::wake::timers::Timers;
-use adit_engine::PortId;
+use adit_engine::{PortId, Sojourn};
 use adit_packet::Instant;
 use std::collections::VecDeque;
 use std::io;
@@ -22,6 +23,8 @@ pub(crate) struct Ports {
     timers: Timers,
     /// Ports whose deadline the loop's owner may have changed.
     touched: Vec<PortId>,
+    /// Ports that are not read until the sockets to peers have room.
+    held: Vec<PortId>,
 }
 
 /// A port in its place.
@@ -37,9 +40,29 @@ pub(crate) struct Slot {
     /// What its descriptors are waited for.
     interest: Interest,
     is_queued: bool,
+    /// It is not read until the sockets to peers have room.
+    is_held: bool,
+    /// Whether what it brings has waited too long.
+    sojourn: Sojourn,
+    /// The next packet must be marked as congested, or dropped.
+    pub(crate) congested: bool,
 }
 
 impl Slot {
+    fn is_read(&self) -> bool {
+        self.backoff.until().is_none() && !self.is_held
+    }
+
+    /// Notes that the port had nothing more at `now`, or that it had more than its share. A device does not report how
+    /// long its packets have waited. So its queue stands if it was not empty for an interval.
+    #[inline]
+    pub(crate) fn drained(&mut self, now: Instant, is_empty: bool) {
+        if is_empty {
+            self.sojourn.rest();
+        } else {
+            self.congested |= self.sojourn.must_drop(now, LAW.target, LAW);
+        }
+    }
     fn next_timeout(&self) -> Option<Instant> {
         let own = if self.backoff.until().is_some() {
             self.backoff.until()
@@ -96,6 +119,9 @@ impl Ports {
             number,
             interest: Interest::READ,
             is_queued: false,
+            is_held: false,
+            sojourn: Sojourn::default(),
+            congested: false,
         };
         let index = usize::from(id.0);
         if self.slots.len() <= index {
@@ -116,6 +142,9 @@ impl Ports {
         if slot.is_queued {
             self.queue.retain(|&queued| queued != id);
         }
+        if slot.is_held {
+            self.held.retain(|&held| held != id);
+        }
         Some(slot)
     }
 
@@ -131,8 +160,7 @@ impl Ports {
     #[inline]
     pub(crate) fn settle(&mut self, id: PortId, reactor: &Reactor) -> io::Result<()> {
         let Some(slot) = self.get_mut(id) else { return Ok(()) };
-        let interest =
-            Interest { readable: slot.backoff.until().is_none(), writable: slot.port.wants_room() };
+        let interest = Interest { readable: slot.is_read(), writable: slot.port.wants_room() };
         let changed = if interest == slot.interest {
             Ok(())
         } else {
@@ -182,6 +210,28 @@ impl Ports {
         {
             slot.is_queued = true;
             self.queue.push_back(id);
+        }
+    }
+
+    /// Does not read a port until [`Self::release`], from the next [`Self::settle`] on.
+    pub(crate) fn hold(&mut self, id: PortId) {
+        if let Some(slot) = self.get_mut(id)
+            && !slot.is_held
+        {
+            slot.is_held = true;
+            self.held.push(id);
+        }
+    }
+
+    /// Reads the ports again that were not read.
+    pub(crate) fn release(&mut self, reactor: &Reactor) {
+        while let Some(id) = self.held.pop() {
+            if let Some(slot) = self.get_mut(id) {
+                slot.is_held = false;
+                // A failure shows when the port is served.
+                let _ = self.settle(id, reactor);
+                self.serve_later(id);
+            }
         }
     }
 

@@ -10,7 +10,7 @@ use std::os::unix::net::{UnixDatagram, UnixStream};
 use std::sync::atomic::{AtomicI32, Ordering};
 
 /// As a descriptor is that a parent left open; its number.
-fn inherited(fd: impl Into<OwnedFd>) -> i32 {
+pub(super) fn inherited(fd: impl Into<OwnedFd>) -> i32 {
     // A number can be taken once.
     static NEXT: AtomicI32 = AtomicI32::new(100);
     let least = NEXT.fetch_add(1, Ordering::Relaxed);

@@ -1,6 +1,7 @@
 //! The loop with a hub for an engine, real devices and sockets, each test in namespaces of its own.
 
 mod accelerated;
+mod back_pressure;
 mod devices;
 mod flows;
 mod guests;

@@ -10,14 +10,14 @@ use crate::frames::plain::{
     FRAGMENT, FRAGMENT_HEADER_LEN, FRAME, FRAME_HEADER_LEN, first_byte, padding,
 };
 use crate::frames::reassembly::{FRAME_LEN_MAX, LAST};
-use crate::inner::network;
+use crate::inner::{network, network_mut};
 use crate::message::{DATA_HEADER_LEN, DATA_OVERHEAD};
 use crate::noise::TAG_LEN;
 use crate::path::mss;
 use crate::path::too_big;
 use crate::peer::Peer;
 use crate::session::SendKey;
-use crate::shared::Shared;
+use crate::shared::{BULK_LEN, Shared};
 use adit_engine::{DropReason, Endpoint, Outbox};
 
 /// Datagrams in one train: the limit of the kernel (`UDP_MAX_SEGMENTS`).
@@ -47,6 +47,38 @@ struct SendPath {
     /// The ECN codepoint of the outer header: that of the packet (RFC 6040, 4.1, normal mode); not ECN-capable
     /// for our own messages and for fragments.
     ecn: Ecn,
+    /// How many segments of a super-packet are left out, from its first one on.
+    skip: usize,
+}
+
+/// What became of a packet that fills a queue that stands.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Relieved {
+    /// It does not fill the queue, or it was marked.
+    Not,
+    /// It must be dropped.
+    Drop,
+    /// Its first segment must be dropped.
+    DropFirst,
+}
+
+/// Marks a packet as congested. One that is not ECN-capable must be dropped.
+#[cold]
+fn relieve(shared: &mut Shared, layer: Layer, packet: &mut PacketBuf) -> Relieved {
+    let is_whole = packet.meta.vnet.is_super_packet();
+    let ip = network_mut(layer, packet.bytes_mut());
+    if ip.len() < BULK_LEN {
+        return Relieved::Not;
+    }
+    shared.congested.out.clear();
+    match Ecn::of(ip).decapsulated(Ecn::Ce) {
+        Some(ecn) => {
+            ecn.write(ip);
+            Relieved::Not
+        }
+        None if is_whole => Relieved::DropFirst,
+        None => Relieved::Drop,
+    }
 }
 
 impl Peer {
@@ -58,10 +90,23 @@ impl Peer {
         mut packet: PacketBuf,
         out: &mut Outbox,
     ) {
+        let layer = self.layer_out();
+        let congested = core::mem::take(&mut packet.meta.congested);
+        let relieved = if shared.congested.out.renew(now, congested) {
+            relieve(shared, layer, &mut packet)
+        } else {
+            Relieved::Not
+        };
+        if relieved == Relieved::Drop {
+            return self.discard(packet, DropReason::QUEUE_MANAGED, out);
+        }
         let Some(mut path) = self.send_path(shared) else {
             return self.discard(packet, DropReason::NO_SESSION, out);
         };
-        let layer = self.layer_out();
+        if relieved == Relieved::DropFirst {
+            path.skip = 1;
+            self.drops.note(DropReason::QUEUE_MANAGED);
+        }
         path.ecn = Ecn::of(network(layer, packet.bytes()));
         if self.config.clamp_mss {
             mss::clamp(&mut packet, layer, path.max.saturating_sub(path.prefix));
@@ -149,6 +194,7 @@ impl Peer {
             max: usize::from(self.path.mtu()),
             prefix,
             ecn: Ecn::NotEct,
+            skip: 0,
         })
     }
 
@@ -247,8 +293,8 @@ impl Peer {
             // Streams have no trains: one message per buffer.
             Endpoint::Port(_) | Endpoint::Flow(_) => 1,
         };
-        let mut left = whole.count();
-        let mut segments = whole.segments();
+        let mut left = whole.count().saturating_sub(path.skip);
+        let mut segments = whole.segments().skip(path.skip);
         while left > 0 {
             let in_train = left.min(per_train);
             let counters = u64::try_from(in_train).unwrap_or(u64::MAX);

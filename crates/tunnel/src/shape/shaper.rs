@@ -4,6 +4,7 @@ use alloc::boxed::Box;
 use alloc::vec::Vec;
 use core::time::Duration;
 
+use adit_engine::{CoDel, Sojourn};
 use adit_packet::{Headers, Instant, Layer, PacketBuf};
 
 /// The rate limit of one direction of a peer.
@@ -37,8 +38,8 @@ const FLOWS: usize = 64;
 /// The quantum of a flow, as in Linux: a full frame.
 const QUANTUM: i64 = 1514;
 /// `CoDel`'s times (RFC 8289, 4.2 and 4.3).
-const TARGET: Duration = Duration::from_millis(5);
-const INTERVAL: Duration = Duration::from_millis(100);
+const CODEL: CoDel =
+    CoDel { target: Duration::from_millis(5), interval: Duration::from_millis(100) };
 /// A super-packet that takes longer than this is segmented before it waits, so that other packets get between.
 const WHOLE_MAX: Duration = Duration::from_millis(2);
 
@@ -73,21 +74,12 @@ struct Flow {
     deficit: i64,
     waits: bool,
     next: Option<usize>,
-    codel: CoDel,
+    sojourn: Sojourn,
 }
 
 #[derive(Clone, Copy, Debug, Default)]
 struct Turn {
     ends: Option<(usize, usize)>,
-}
-
-#[derive(Clone, Copy, Debug, Default)]
-struct CoDel {
-    first_above: Option<Instant>,
-    dropping: bool,
-    drop_next: Instant,
-    count: u32,
-    last_count: u32,
 }
 
 impl Shaper {
@@ -241,46 +233,21 @@ impl Shaper {
         index: usize,
         drop: &mut impl FnMut(PacketBuf),
     ) -> Option<PacketBuf> {
-        let mut codel = self.flows[index].codel;
-        let (mut packet, mut late) = self.next(now, index, &mut codel);
-        if codel.dropping {
-            codel.dropping = late;
-            while codel.dropping && now >= codel.drop_next {
-                packet.into_iter().for_each(&mut *drop);
-                codel.count = codel.count.saturating_add(1);
-                (packet, late) = self.next(now, index, &mut codel);
-                codel.dropping = late;
-                codel.drop_next = codel.after(codel.drop_next);
-            }
-        } else if late {
-            packet.into_iter().for_each(&mut *drop);
-            (packet, _) = self.next(now, index, &mut codel);
-            codel.dropping = true;
-            let new = codel.count.saturating_sub(codel.last_count);
-            let recent = now.since(codel.drop_next) < INTERVAL * 16;
-            codel.count = if new > 1 && recent { new } else { 1 };
-            codel.last_count = codel.count;
-            codel.drop_next = codel.after(now);
-        }
-        self.flows[index].codel = codel;
-        packet
-    }
-
-    /// The head of a flow, and whether the flow was above the target for a whole interval.
-    fn next(&mut self, now: Instant, index: usize, codel: &mut CoDel) -> (Option<PacketBuf>, bool) {
-        let Some((packet, came)) = self.take_first(index) else {
-            codel.first_above = None;
-            return (None, false);
-        };
         // One packet on a slow line is not a queue (RFC 8290, 5.2: 1 Mbit/s).
-        let target = TARGET.max(self.shape.time(1514) * 3 / 2);
-        let left = self.flows[index].bytes;
-        if now.since(came) < target || left <= 1514 {
-            codel.first_above = None;
-            return (Some(packet), false);
+        let target = CODEL.target.max(self.shape.time(1514) * 3 / 2);
+        while let Some((packet, came)) = self.take_first(index) {
+            let flow = &mut self.flows[index];
+            if flow.bytes <= 1514 {
+                flow.sojourn.rest();
+                return Some(packet);
+            }
+            if !flow.sojourn.must_drop(now, now.since(came), CoDel { target, ..CODEL }) {
+                return Some(packet);
+            }
+            drop(packet);
         }
-        let above = *codel.first_above.get_or_insert(now + INTERVAL);
-        (Some(packet), now >= above)
+        self.flows[index].sojourn.rest();
+        None
     }
 
     fn take_first(&mut self, index: usize) -> Option<(PacketBuf, Instant)> {
@@ -339,13 +306,6 @@ impl Shaper {
         }
         hash ^= hash >> 32;
         usize::try_from(hash & u64::from(u32::MAX)).unwrap_or_default() % FLOWS
-    }
-}
-
-impl CoDel {
-    /// When the next packet is dropped: sooner with each that was.
-    fn after(&self, from: Instant) -> Instant {
-        from + INTERVAL.div_f64(libm::sqrt(f64::from(self.count.max(1))))
     }
 }
 

@@ -29,7 +29,7 @@ use crate::message::{DATA_HEADER_LEN, DataHeader, Message};
 use crate::path::mss;
 use crate::peer::{Peer, count};
 use crate::post_quantum::NOT_POST_QUANTUM;
-use crate::shared::Shared;
+use crate::shared::{BULK_LEN, Shared};
 use crate::tunnel::Tunnel;
 use adit_engine::{DropReason, Endpoint, Outbox};
 
@@ -41,6 +41,8 @@ struct Train {
     packet: PacketBuf,
     /// The codepoint of its outer headers: a train has one.
     ecn: Ecn,
+    /// Whether the queue that it came from stands, and no packet was marked or dropped for that yet.
+    congested: bool,
     /// The packet or super-packet that was decrypted last, and that the next one may continue.
     ready: Option<Ready>,
     /// Whether a message was consumed here: a keepalive, a handshake.
@@ -64,20 +66,29 @@ impl Train {
         start: usize,
         end: usize,
     ) -> Result<(), DropReason> {
-        if outer == Ecn::NotEct {
+        if outer == Ecn::NotEct && !self.congested {
             return Ok(());
         }
         let bytes = self.packet.bytes_mut();
         let ip = bytes.get_mut(start..end).unwrap_or_default();
+        // Not IP: no mark is possible.
+        if ip.is_empty() {
+            return Ok(());
+        }
         let inner = Ecn::of(ip);
-        match inner.decapsulated(outer) {
-            Some(ecn) if ecn == inner => {}
-            Some(ecn) => ecn.write(ip),
-            // Not IP: no mark is possible.
-            None if ip.is_empty() => {}
-            None => {
+        let passed = match inner.decapsulated(outer) {
+            Some(_) if self.congested && ip.len() >= BULK_LEN => {
+                self.congested = false;
+                inner.decapsulated(Ecn::Ce).ok_or(DropReason::QUEUE_MANAGED)
+            }
+            passed => passed.ok_or(DropReason::CONGESTED),
+        };
+        match passed {
+            Ok(ecn) if ecn == inner => {}
+            Ok(ecn) => ecn.write(ip),
+            Err(why) => {
                 placed.restore(bytes);
-                return Err(DropReason::CONGESTED);
+                return Err(why);
             }
         }
         Ok(())
@@ -154,6 +165,7 @@ impl Tunnel {
         };
         let mut train = Train {
             ecn: packet.meta.ecn,
+            congested: self.shared.congested.inward.renew(now, packet.meta.congested),
             packet,
             ready: None,
             absorbed: false,
@@ -168,6 +180,9 @@ impl Tunnel {
             }
         }
         self.finish_train(now, train.last, out);
+        if !train.congested {
+            self.shared.congested.inward.clear();
+        }
         let Train { mut packet, ready, absorbed, why, .. } = train;
         if let Some(ready) = ready {
             packet.advance(ready.start);

@@ -20,6 +20,7 @@ use rand_chacha::rand_core::{Rng, SeedableRng};
 use super::*;
 use crate::{IpPrefix, KEY_LEN, PresharedKey, Shape, Timing, Vxlan, gso_len_max, session};
 
+mod congested;
 mod data;
 mod ecn;
 mod foreign;
@@ -151,6 +152,8 @@ struct Net {
     log: Vec<Datagram>,
     rule: Rule,
     latency: Duration,
+    /// Of each side: whether the queue stands from which its packets come.
+    congested: [bool; 2],
 }
 
 impl Net {
@@ -162,6 +165,7 @@ impl Net {
             log: Vec::new(),
             rule: Box::new(|_| Fate::Deliver),
             latency: millis(1),
+            congested: [false; 2],
         }
     }
 
@@ -208,6 +212,7 @@ impl Net {
         let mut packet = side.out.pool().take(bytes.len()).unwrap();
         packet.extend(bytes).unwrap();
         packet.meta.vnet = vnet;
+        packet.meta.congested = self.congested[us];
         side.fed += 1;
         side.tunnel.handle(self.now, Endpoint::Port(port), packet, &mut side.out);
         self.collect(us);
@@ -223,6 +228,7 @@ impl Net {
         let mut packet = side.out.pool().take(bytes.len()).unwrap();
         packet.extend(bytes).unwrap();
         packet.meta.ecn = ecn;
+        packet.meta.congested = self.congested[us];
         if gso_size != 0 {
             packet.meta.vnet.gso = Gso::UdpL4;
             packet.meta.vnet.gso_size = gso_size;

@@ -79,10 +79,16 @@ fn lines(view: &View, output: &Output) -> Vec<String> {
         (d.too_big, "larger than the path MTU"),
         (d.refused, "refused by the network"),
         (d.queue_full, "queue full"),
+    ];
+    let not_received = [
+        (d.receive_buffer_full, "receive buffer full"),
+        (d.waited_too_long, "waited too long"),
         (d.no_buffer, "no buffer"),
     ];
-    if lost.iter().any(|(count, _)| *count > 0) {
-        add("send problems", counts(&lost, ""));
+    for (what, problems) in [("send problems", &lost[..]), ("receive problems", &not_received)] {
+        if problems.iter().any(|(count, _)| *count > 0) {
+            add(what, counts(problems, ""));
+        }
     }
     if !view.drops.is_empty() {
         add("dropped", drops(&view.drops));

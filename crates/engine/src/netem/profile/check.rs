@@ -110,7 +110,7 @@ impl Queue {
                 let text = || "drop-tail cannot mark packets: use codel or fq_codel".to_string();
                 return ensure("queue.ecn", !self.ecn, text);
             }
-            Discipline::CoDel(codel) => codel.check()?,
+            Discipline::CoDel(codel) => check_codel(&codel)?,
             Discipline::FqCoDel(fq) => fq.check()?,
         }
         let text = || "a queue has no effect without a rate: set a rate".to_string();
@@ -118,13 +118,10 @@ impl Queue {
     }
 }
 
-impl CoDel {
-    fn check(&self) -> Result {
-        at_most_an_hour("queue.interval", self.interval)?;
-        let text =
-            || format!("must be more than 0 and less than the interval of {:?}", self.interval);
-        ensure("queue.target", !self.target.is_zero() && self.target < self.interval, text)
-    }
+fn check_codel(codel: &CoDel) -> Result {
+    at_most_an_hour("queue.interval", codel.interval)?;
+    let text = || format!("must be more than 0 and less than the interval of {:?}", codel.interval);
+    ensure("queue.target", !codel.target.is_zero() && codel.target < codel.interval, text)
 }
 
 impl FqCoDel {
@@ -132,7 +129,7 @@ impl FqCoDel {
     pub const FLOWS_MAX: u32 = 65_536;
 
     fn check(&self) -> Result {
-        self.codel.check()?;
+        check_codel(&self.codel)?;
         let text = || format!("must be from 1 to {}, not {}", Self::FLOWS_MAX, self.flows);
         ensure("queue.flows", (1..=Self::FLOWS_MAX).contains(&self.flows), text)?;
         // A packet of 64 KiB must not take thousands of turns.

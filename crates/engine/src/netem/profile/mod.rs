@@ -12,6 +12,7 @@ use super::opportunities::Opportunities;
 use super::pattern::LossPattern;
 use super::steps::Steps;
 use super::table::DelayTable;
+pub use crate::codel::CoDel;
 
 /// The configuration of one direction of a link. The default is a perfect link.
 ///
@@ -213,22 +214,6 @@ pub enum Discipline {
     CoDel(CoDel),
     /// FQ-CoDel (RFC 8290): a queue for each flow, served in turn, each with `CoDel`.
     FqCoDel(FqCoDel),
-}
-
-/// The parameters of `CoDel` (RFC 8289, 4.2 and 4.3).
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct CoDel {
-    /// The target queueing delay.
-    pub target: Duration,
-    /// The time above the target before the first drop: a typical round trip time.
-    pub interval: Duration,
-}
-
-impl Default for CoDel {
-    /// 5 ms and 100 ms.
-    fn default() -> Self {
-        Self { target: Duration::from_millis(5), interval: Duration::from_millis(100) }
-    }
 }
 
 /// The parameters of FQ-CoDel (RFC 8290, 5.2).

@@ -1,4 +1,5 @@
 use crate::peer::sockets::*;
+use crate::wake::clock;
 use std::time::{Duration, Instant};
 
 fn open(source: Option<IpAddr>) -> PeerSockets {
@@ -26,7 +27,9 @@ fn receive(sockets: &mut PeerSockets, place: usize, pool: &mut Pool, len: usize)
     let (mut bytes, start) = (Vec::new(), Instant::now());
     while bytes.len() < len {
         assert!(start.elapsed() < Duration::from_secs(60), "{} bytes of {len}", bytes.len());
-        while let Received::Train(Arrival { packet, .. }) = sockets.get(place).unwrap().recv(pool) {
+        while let Received::Train(Arrival { packet, .. }) =
+            sockets.get(place).unwrap().recv(pool, clock::now())
+        {
             bytes.extend_from_slice(packet.bytes());
             pool.give(packet);
         }
@@ -170,7 +173,9 @@ fn leave_as_a_train(place: usize, ip: IpAddr) {
     let (mut received, mut marks) = (Vec::new(), [0; 4]);
     let begin = Instant::now();
     while received.len() < sent.concat().len() && begin.elapsed() < Duration::from_secs(60) {
-        while let Received::Train(Arrival { packet, .. }) = b.get(place).unwrap().recv(&mut pool) {
+        while let Received::Train(Arrival { packet, .. }) =
+            b.get(place).unwrap().recv(&mut pool, clock::now())
+        {
             received.extend_from_slice(packet.bytes());
             marks[usize::from(packet.meta.ecn.bits())] += packet.len();
             pool.give(packet);
@@ -235,10 +240,64 @@ fn answers_come_from_where_was_written_to() {
 fn next(sockets: &mut PeerSockets, place: usize, pool: &mut Pool) -> Arrival {
     let start = Instant::now();
     loop {
-        if let Received::Train(arrival) = sockets.get(place).unwrap().recv(pool) {
+        if let Received::Train(arrival) = sockets.get(place).unwrap().recv(pool, clock::now()) {
             return arrival;
         }
         assert!(start.elapsed() < Duration::from_secs(60), "nothing came");
         std::thread::sleep(Duration::from_millis(1));
+    }
+}
+
+/// Sends datagrams of one length to a socket whose receive buffer has room for `room` bytes, or as much as is allowed.
+fn send_many(room: Option<usize>, count: usize, len: usize) -> (PeerSockets, Pool) {
+    let b = open(Some(Ipv4Addr::LOCALHOST.into()));
+    let socket = &b.sockets[0].as_ref().unwrap().socket;
+    if let Some(room) = room {
+        sockopt::set_socket_recv_buffer_size(socket, room).unwrap();
+    }
+    let a = UdpSocket::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
+    for _ in 0..count {
+        a.send_to(&vec![1; len], (Ipv4Addr::LOCALHOST, b.port())).unwrap();
+    }
+    (b, Pool::new(PoolConfig::default()))
+}
+
+/// No loss is uncounted: what was sent was received, or the receive buffer was full.
+#[test]
+fn what_the_kernel_drops_is_counted() {
+    enter();
+    let (mut b, mut pool) = send_many(Some(20_000), 500, 1000);
+    let mut received = 0;
+    while let Received::Train(arrival) = b.recv(0, &mut pool, clock::now()) {
+        received += 1;
+        pool.give(arrival.packet);
+    }
+    let counters = b.counters();
+    assert!(counters.overflow > 400, "{counters:?}");
+    assert_eq!((counters.received_datagrams, received + counters.overflow), (received, 500));
+}
+
+/// A burst waits without loss, however long this thread was away. Only when the queue stands for an interval are packets
+/// of it chosen, and dropped if they are old.
+#[test]
+fn a_burst_is_kept_and_a_standing_queue_is_not() {
+    enter();
+    for stands in [false, true] {
+        let (mut b, mut pool) = send_many(None, 100, 1000);
+        std::thread::sleep(LATE * 2);
+        let (mut received, mut chosen, begin) = (0, 0, clock::now());
+        // In virtual time: a datagram in 10 us, or in 1 ms.
+        let step = if stands { Duration::from_millis(1) } else { Duration::from_micros(10) };
+        for turn in 0..1000 {
+            let now = begin + step * turn;
+            if let Received::Train(arrival) = b.recv(0, &mut pool, now) {
+                received += 1;
+                chosen += usize::from(arrival.packet.meta.congested);
+                pool.give(arrival.packet);
+            }
+        }
+        let late = b.counters().late;
+        assert_eq!(received + late, 100);
+        assert_eq!((late > 50, chosen), (stands, 0), "{late} {chosen}");
     }
 }

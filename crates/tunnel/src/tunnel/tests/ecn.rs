@@ -9,7 +9,7 @@ const BRIDGE: PortId = PortId(3);
 const ALL: [Ecn; 4] = [Ecn::NotEct, Ecn::Ect0, Ecn::Ect1, Ecn::Ce];
 
 /// Two sides between which packets cross, or frames as they are or in VXLAN.
-fn net(vxlan: Option<bool>) -> Net {
+pub(super) fn net(vxlan: Option<bool>) -> Net {
     let mut us = 0;
     let mut net = Net::pair_with(TunnelConfig::default(), |peer| {
         match vxlan {
@@ -32,12 +32,12 @@ fn net(vxlan: Option<bool>) -> Net {
     net
 }
 
-fn port(vxlan: Option<bool>) -> PortId {
+pub(super) fn port(vxlan: Option<bool>) -> PortId {
     if vxlan.is_some() { BRIDGE } else { DEVICE }
 }
 
 /// Three segments whose headers have that codepoint.
-fn super_packet(is_frame: bool, ecn: Ecn) -> (Vec<u8>, VnetHeader) {
+pub(super) fn super_packet(is_frame: bool, ecn: Ecn) -> (Vec<u8>, VnetHeader) {
     let (mut bytes, vnet) = if is_frame {
         tcp_frame(3000, 1000, false)
     } else {
