@@ -268,7 +268,14 @@ impl Scoreboard {
         };
         let (mut found, mut next) = (false, None::<Instant>);
         for segment in &mut self.segments {
-            if segment.state != State::Flying || segment.stamp >= newest.stamp {
+            if segment.stamp >= newest.stamp {
+                if segment.is_repeated {
+                    continue;
+                }
+                // All after it were sent later still.
+                break;
+            }
+            if segment.state != State::Flying {
                 continue;
             }
             let at = segment.sent + newest.rtt + patience;

@@ -32,12 +32,12 @@ impl Seen {
     /// frames for others, and wrong checksums.
     pub(crate) fn arrived(bytes: &[u8], mac: Option<MacAddr>) -> Option<Self> {
         let layer = if mac.is_some() { Layer::Frame } else { Layer::Packet };
-        let seen = Self::parse(bytes, layer)?;
+        let headers: Headers = layer.parse(bytes).ok()?;
+        let seen = Self::of(bytes, &headers)?;
         if let Some(mac) = mac {
             let to = Ethernet::parse(bytes).ok()?.destination();
             (to == mac || to.is_multicast()).then_some(())?;
         }
-        let headers: Headers = layer.parse(bytes).ok()?;
         if let Ok(ip) = Ipv4::parse(bytes.get(headers.network()..)?) {
             ip.has_valid_checksum().then_some(())?;
         }
@@ -55,7 +55,10 @@ impl Seen {
 
     /// `None` for what is not TCP.
     pub(crate) fn parse(bytes: &[u8], layer: Layer) -> Option<Self> {
-        let headers: Headers = layer.parse(bytes).ok()?;
+        Self::of(bytes, &layer.parse(bytes).ok()?)
+    }
+
+    fn of(bytes: &[u8], headers: &Headers) -> Option<Self> {
         if headers.protocol()? != ip_protocol::TCP {
             return None;
         }

@@ -29,7 +29,7 @@ pub use codes::{CATALOG, KEEPER, PART};
 pub use names::NetnsNames;
 pub use order::{
     CommandOutput, CommandSpec, Done, Door, InterfaceSpec, NodeKey, NodeSpec, Order, Output,
-    Private, ProgramKey, ProgramSpec, Report, RouteSpec, Ticket,
+    Private, ProgramEvent, ProgramKey, ProgramSpec, Report, RouteSpec, Ticket,
 };
 pub(crate) use spawn::failure;
 
@@ -230,15 +230,14 @@ impl Keeper {
                     Err(failure) => Report::Failed(ticket, failure.into()),
                 }
             }
-            Said::Ready(program) => Report::Ready(program),
-            Said::NotReady(program) => Report::NotReady(program),
-            Said::Exited { program, status, again_in } => {
-                Report::Exited { program, status, again_in }
+            Said::Program(event) => Report::Program(event),
+            Said::Restarted(program, result) => {
+                let result = match result {
+                    Ok(()) => Ok(number_of(&self.wire.next_fd()?)),
+                    Err(failure) => Err(failure.into()),
+                };
+                Report::Restarted(program, result)
             }
-            Said::Restarted(program) => {
-                Report::Restarted(program, Ok(number_of(&self.wire.next_fd()?)))
-            }
-            Said::NotRestarted(program, failure) => Report::Restarted(program, Err(failure.into())),
             Said::Hello { .. } | Said::Refused(_) => return Ok(None),
         }))
     }

@@ -178,21 +178,28 @@ pub enum Report {
     Done(Ticket, Done),
     /// An order could not be done; of what it makes nothing is left.
     Failed(Ticket, Error),
-    /// A program is ready.
+    /// A program changed its state.
+    Program(ProgramEvent),
+    /// A program that had ended runs again, as this process, or could not be started.
+    Restarted(ProgramKey, Result<u32, Error>),
+}
+
+/// A change of the state of a program.
+#[derive(Debug, Serialize, Deserialize)]
+pub enum ProgramEvent {
+    /// It is ready.
     Ready(ProgramKey),
-    /// A program was not ready in time. It goes on.
+    /// It was not ready in time, and runs on.
     NotReady(ProgramKey),
-    /// A program has ended, with its status as shells print it.
+    /// It has ended.
     Exited {
-        /// Which.
+        /// The program.
         program: ProgramKey,
-        /// 128 + n after signal n.
+        /// Its status as shells print it: 128 + n after signal n.
         status: u8,
         /// When it is started again.
         again_in: Option<Duration>,
     },
-    /// A program that had ended runs again, as this process, or could not be started.
-    Restarted(ProgramKey, Result<u32, Error>),
 }
 
 /// The result of an order.

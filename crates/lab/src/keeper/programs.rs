@@ -1,7 +1,7 @@
 //! Programs that run on: started, watched, started again, ended.
 
 use crate::keeper::nodes::Nodes;
-use crate::keeper::order::{CommandSpec, Output, ProgramKey, ProgramSpec};
+use crate::keeper::order::{CommandSpec, Output, ProgramEvent, ProgramKey, ProgramSpec};
 use crate::keeper::spawn::{What, spawn};
 use adit_service::error::{Error, Kind, Result};
 use adit_topology::model::Restart;
@@ -51,14 +51,8 @@ enum State {
 /// What has happened.
 #[derive(Debug)]
 pub(super) enum Event {
-    Exited {
-        program: ProgramKey,
-        status: u8,
-        again_in: Option<Duration>,
-    },
+    Program(ProgramEvent),
     Restarted(ProgramKey, Result<OwnedFd>),
-    Ready(ProgramKey),
-    NotReady(ProgramKey),
     /// A command whose status says whether it is ready.
     Ask(ProgramKey, CommandSpec),
 }
@@ -189,15 +183,15 @@ impl Programs {
         let (until, next) = program.ready_until.as_mut()?;
         let now = Instant::now();
         let event = if is_ready {
-            Event::Ready(key)
+            ProgramEvent::Ready(key)
         } else if *until <= now {
-            Event::NotReady(key)
+            ProgramEvent::NotReady(key)
         } else {
             *next = Some(now + READY_INTERVAL);
             return None;
         };
         program.ready_until = None;
-        Some(event)
+        Some(Event::Program(event))
     }
 
     /// Takes the end of a process, if it is one of these.
@@ -205,6 +199,9 @@ impl Programs {
         let is_it =
             |state| matches!(state, State::Running(own) | State::Stopping(own, _) if own == pid);
         let (&key, program) = self.0.iter_mut().find(|(_, program)| is_it(program.state))?;
+        let exited = |again_in| {
+            Some(Event::Program(ProgramEvent::Exited { program: key, status, again_in }))
+        };
         let is_wanted = match program.spec.restart {
             Restart::Never => false,
             Restart::OnFailure => status != 0,
@@ -220,11 +217,11 @@ impl Programs {
                 program.back_off = BACK_OFF_MIN;
             }
             let again_in = Some(program.wait_again(now));
-            return Some(Event::Exited { program: key, status, again_in });
+            return exited(again_in);
         } else {
             program.state = State::Ended;
         }
-        Some(Event::Exited { program: key, status, again_in: None })
+        exited(None)
     }
 }
 
@@ -278,7 +275,7 @@ impl Program {
         }
         if self.spec.ready.is_empty() {
             self.ready_until = None;
-            return Some(Event::Ready(self.spec.key));
+            return Some(Event::Program(ProgramEvent::Ready(self.spec.key)));
         }
         *next = None;
         let spec = CommandSpec {

@@ -1,10 +1,9 @@
 //! Reports of the keeper as they are sent.
 
-use crate::keeper::order::{CommandOutput, ProgramKey, Ticket};
+use crate::keeper::order::{CommandOutput, ProgramEvent, ProgramKey, Ticket};
 use adit_service::error::{Error, Kind, Report};
 use adit_service::error::{kind_of, number_of};
 use serde::{Deserialize, Serialize};
-use std::time::Duration;
 
 /// A line of the keeper. Descriptors go with it as noted.
 #[derive(Debug, Serialize, Deserialize)]
@@ -17,16 +16,9 @@ pub(super) enum Said {
     /// It could not be.
     Refused(Failure),
     Done(Ticket, Result<DoneSaid, Failure>),
-    Ready(ProgramKey),
-    NotReady(ProgramKey),
-    Exited {
-        program: ProgramKey,
-        status: u8,
-        again_in: Option<Duration>,
-    },
-    /// With a pidfd.
-    Restarted(ProgramKey),
-    NotRestarted(ProgramKey, Failure),
+    Program(ProgramEvent),
+    /// With a pidfd if it runs.
+    Restarted(ProgramKey, Result<(), Failure>),
 }
 
 #[derive(Debug, Serialize, Deserialize)]

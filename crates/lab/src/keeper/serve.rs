@@ -125,16 +125,11 @@ impl Keeper {
 
     fn report(&mut self, event: Event) {
         let said = match event {
-            Event::Exited { program, status, again_in } => {
-                Said::Exited { program, status, again_in }
+            Event::Program(event) => Said::Program(event),
+            Event::Restarted(program, result) => {
+                let result = result.map(|pidfd| self.wire.push_fds([pidfd]));
+                Said::Restarted(program, result.map_err(Into::into))
             }
-            Event::Restarted(program, Ok(pidfd)) => {
-                self.wire.push_fds([pidfd]);
-                Said::Restarted(program)
-            }
-            Event::Restarted(program, Err(error)) => Said::NotRestarted(program, error.into()),
-            Event::Ready(program) => Said::Ready(program),
-            Event::NotReady(program) => Said::NotReady(program),
             Event::Ask(program, spec) => {
                 if self.shots.add(Owner::Readiness(program), spec).is_err() {
                     self.answer(program, false);

@@ -60,7 +60,7 @@ impl Faults {
         if !wanted.partition.is_empty() {
             self.partitions.insert(wanted.partition.clone());
         }
-        changes(wanted, "fails", "lose")
+        changes(wanted, "fails", "cut off from all others")
     }
 
     /// Heals parts; all that fails if none is named.
@@ -77,7 +77,7 @@ impl Faults {
             return Ok(is_any.then_some(all).into_iter().collect());
         }
         if !wanted.partition.is_empty() && !self.partitions.remove(&wanted.partition) {
-            let message = format!("{} were not cut off from the others", text(&wanted.partition));
+            let message = format!("there is no partition '{}'", text(&wanted.partition));
             let known: Vec<String> = self.partitions.iter().map(text).collect();
             let error = Error::new(Kind::NotFound, &crate::keeper::PART, message);
             return Err(match known.as_slice() {
@@ -91,7 +91,7 @@ impl Faults {
         wanted.nodes.iter().for_each(|node| {
             self.nodes.remove(node);
         });
-        Ok(changes(wanted, "is healed", "reach"))
+        Ok(changes(wanted, "is healed", "joined with all others again"))
     }
 
     /// Whether a link fails, by itself or by its ends.
@@ -120,7 +120,9 @@ impl Faults {
         let nodes = self.nodes.iter().map(|node| format!("node {node} was made to fail"));
         let links = self.links.iter().map(|link| format!("link {link} was made to fail"));
         let parts = self.partitions.iter();
-        nodes.chain(links).chain(parts.map(|part| format!("{} lost the others", text(part))))
+        nodes
+            .chain(links)
+            .chain(parts.map(|part| format!("{} cut off from all others", text(part))))
     }
 
     /// Forgets what is not in a plan.
@@ -140,11 +142,11 @@ fn text(part: &Part) -> String {
     part.iter().map(NodeName::as_str).collect::<Vec<_>>().join(", ")
 }
 
-fn changes(wanted: &Wanted, verb: &str, verb_of_part: &str) -> Vec<Change> {
+fn changes(wanted: &Wanted, verb: &str, state_of_part: &str) -> Vec<Change> {
     let links = wanted.links.iter().map(|name| (name.to_string(), format!("link {name} {verb}")));
     let nodes = wanted.nodes.iter().map(|name| (name.to_string(), format!("node {name} {verb}")));
     let part = Some(&wanted.partition).filter(|part| !part.is_empty()).map(text);
-    let part = part.map(|part| (part.clone(), format!("{part} {verb_of_part} the others")));
+    let part = part.map(|part| (part.clone(), format!("{part} {state_of_part}")));
     links.chain(nodes).chain(part).collect()
 }
 
@@ -179,8 +181,8 @@ mod tests {
         }
         assert!(!faults.fails(&link), "its ends are in one part");
         let error = faults.heal(&wanted(&json!({ "partition": ["a"] }))).unwrap_err();
-        assert_eq!(error.report.message, "a were not cut off from the others");
-        assert_eq!(faults.problems().collect::<Vec<_>>(), ["a, b lost the others"]);
+        assert_eq!(error.report.message, "there is no partition 'a'");
+        assert_eq!(faults.problems().collect::<Vec<_>>(), ["a, b cut off from all others"]);
         assert_eq!(faults.heal(&Wanted::default()).unwrap().len(), 1);
         assert!(faults.heal(&Wanted::default()).unwrap().is_empty());
     }

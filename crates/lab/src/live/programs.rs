@@ -3,7 +3,7 @@
 //! The programs of a node start one after the other, each once the one before is ready; those of different nodes at
 //! the same time.
 
-use crate::keeper::{NodeKey, Order, Output, ProgramKey, ProgramSpec};
+use crate::keeper::{NodeKey, Order, Output, ProgramEvent, ProgramKey, ProgramSpec};
 use crate::live::log::Log;
 use adit_packet::Instant;
 use adit_topology::model::{NodeName, Program as Wanted, Restart};
@@ -222,7 +222,18 @@ impl Programs {
         Some(News { program: program.shown(), state: "failed", message })
     }
 
-    pub(super) fn ready(&mut self, key: ProgramKey, now: Instant) -> Option<News> {
+    /// Notes what the keeper reports.
+    pub(super) fn changed(&mut self, event: ProgramEvent, now: Instant) -> Option<News> {
+        match event {
+            ProgramEvent::Ready(program) => self.ready(program, now),
+            ProgramEvent::NotReady(program) => self.not_ready(program),
+            ProgramEvent::Exited { program, status, again_in } => {
+                self.exited(program, status, again_in)
+            }
+        }
+    }
+
+    fn ready(&mut self, key: ProgramKey, now: Instant) -> Option<News> {
         let program = self.all.get_mut(&key)?;
         if let Some(guest) = self.guests.get_mut(&key) {
             guest.until = Some(now + program.wanted.ready_within);
@@ -257,7 +268,7 @@ impl Programs {
         news
     }
 
-    pub(super) fn not_ready(&mut self, key: ProgramKey) -> Option<News> {
+    fn not_ready(&mut self, key: ProgramKey) -> Option<News> {
         let program = self.all.get_mut(&key)?;
         let within = program.wanted.ready_within.as_secs_f64();
         let reason = format!("it was not ready within {within} s");
@@ -266,12 +277,7 @@ impl Programs {
         Some(News { program: program.shown(), state: "not-ready", message })
     }
 
-    pub(super) fn exited(
-        &mut self,
-        key: ProgramKey,
-        status: u8,
-        again_in: Option<Duration>,
-    ) -> Option<News> {
+    fn exited(&mut self, key: ProgramKey, status: u8, again_in: Option<Duration>) -> Option<News> {
         self.guests.remove(&key);
         let program = self.all.get_mut(&key)?;
         (program.pid, program.status) = (None, Some(status));

@@ -161,11 +161,7 @@ impl LabService {
         let news = match report {
             Report::Done(ticket, done) => return self.done(runner, ticket, done),
             Report::Failed(ticket, error) => return self.failed(runner, ticket, error),
-            Report::Ready(program) => self.programs.ready(program, runner.now()),
-            Report::NotReady(program) => self.programs.not_ready(program),
-            Report::Exited { program, status, again_in } => {
-                self.programs.exited(program, status, again_in)
-            }
+            Report::Program(event) => self.programs.changed(event, runner.now()),
             Report::Restarted(program, result) => {
                 let result = result.map_err(|error| error.report.message);
                 self.programs.restarted(program, result)

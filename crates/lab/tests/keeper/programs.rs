@@ -3,7 +3,9 @@
 use crate::support::{
     PATIENCE, begin, command, done, event, fails, node, program, run, shot, start, succeeds,
 };
-use adit_lab::keeper::{CommandOutput, Done, NodeKey, Order, Output, ProgramKey, Report};
+use adit_lab::keeper::{
+    CommandOutput, Done, NodeKey, Order, Output, ProgramEvent, ProgramKey, Report,
+};
 use adit_service::error::Kind;
 use adit_topology::model::Restart;
 use std::fs::File;
@@ -21,12 +23,14 @@ pub(crate) fn a_program_is_watched_and_started_again() {
     let mut restarts = 0;
     while waits.len() < 3 {
         match event(&mut keeper) {
-            Report::Exited { program: ProgramKey(1), status: 3, again_in: Some(wait) } => {
+            Report::Program(ProgramEvent::Exited { program, status: 3, again_in: Some(wait) })
+                if program == ProgramKey(1) =>
+            {
                 waits.push(wait);
             }
             // Its number is 0 if it has ended meanwhile.
             Report::Restarted(ProgramKey(1), Ok(_)) => restarts += 1,
-            Report::Ready(ProgramKey(1)) => {}
+            Report::Program(ProgramEvent::Ready(ProgramKey(1))) => {}
             other => panic!("{other:?}"),
         }
     }
@@ -40,7 +44,10 @@ pub(crate) fn a_program_is_watched_and_started_again() {
     done(&mut keeper, [Order::Stop(ProgramKey(1), PATIENCE)]);
     begin(&mut keeper, spec);
     loop {
-        if let Report::Exited { program: ProgramKey(2), status, again_in } = event(&mut keeper) {
+        if let Report::Program(ProgramEvent::Exited { program, status, again_in }) =
+            event(&mut keeper)
+            && program == ProgramKey(2)
+        {
             assert_eq!((status, again_in), (0, None));
             break;
         }
@@ -57,12 +64,12 @@ pub(crate) fn a_program_is_ready_when_its_command_says_so() {
     let mut spec = program(1, 1, "sleep 0.3; echo > /run/there; exec sleep 1000");
     spec.ready = ["test", "-e", "/run/there"].map(str::to_owned).to_vec();
     begin(&mut keeper, spec);
-    assert!(matches!(event(&mut keeper), Report::Ready(ProgramKey(1))));
+    assert!(matches!(event(&mut keeper), Report::Program(ProgramEvent::Ready(ProgramKey(1)))));
     succeeds(&mut keeper, 1, "test -e /run/there");
     let mut spec = program(2, 1, "exec sleep 1000");
     (spec.ready, spec.ready_within) = (vec!["false".into()], Duration::from_millis(300));
     begin(&mut keeper, spec);
-    assert!(matches!(event(&mut keeper), Report::NotReady(ProgramKey(2))));
+    assert!(matches!(event(&mut keeper), Report::Program(ProgramEvent::NotReady(ProgramKey(2)))));
 }
 
 pub(crate) fn commands_have_limits() {
@@ -118,7 +125,9 @@ pub(crate) fn programs_end_when_asked() {
     done(&mut keeper, stops);
     let mut ends = Vec::new();
     while ends.len() < 2 {
-        if let Report::Exited { program, status, again_in: None } = event(&mut keeper) {
+        if let Report::Program(ProgramEvent::Exited { program, status, again_in: None }) =
+            event(&mut keeper)
+        {
             ends.push((program.0, status));
         }
     }

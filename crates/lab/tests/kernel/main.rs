@@ -125,6 +125,7 @@ fn an_exported_script_makes_the_network_and_removes_it() {
     ] {
         assert!(script.contains(part), "{part}\n--- in\n{script}");
     }
+    assert!(!script.contains("stp_state"), "{script}");
     let commands = ping(&plan, "pc1", "server")
         + &ping(&plan, "server", "pc2")
         + "ip netns exec server sysctl -n net.ipv4.ip_default_ttl\nsh /run/lab/lab.sh down\nip netns list | wc -l\n";
@@ -135,6 +136,36 @@ fn an_exported_script_makes_the_network_and_removes_it() {
         }
     }
     assert_eq!(run(&bare, &commands), "99\n0\n");
+}
+
+#[test]
+fn bridges_of_an_exported_loop_run_the_spanning_tree_protocol() {
+    let plan = plan(
+        r#"
+        [host.h]
+        [host.i]
+        [switch.s]
+        count = 3
+        [switch.alone]
+        [[link]]
+        ends = ["h", "s1"]
+        [[link]]
+        ends = ["i", "s2"]
+        [[link]]
+        ends = ["s1", "s2"]
+        [[link]]
+        ends = ["s2", "s3"]
+        [[link]]
+        ends = ["s3", "s1"]
+        [[link]]
+        ends = ["h", "alone"]
+        "#,
+    );
+    let script = script(&plan);
+    assert_eq!(script.matches("stp_state 1").count(), 3, "{script}");
+    let blocked =
+        "for s in s1 s2 s3; do ip netns exec $s bridge link; done | grep -c 'state blocking'\n";
+    assert_eq!(run(&plan, &(ping(&plan, "h", "i") + blocked)), "1\n");
 }
 
 const CHAIN: &str = r#"

@@ -4,7 +4,7 @@ use crate::control::http;
 use crate::control::http::Method;
 use crate::control::name::Name;
 use crate::control::name::names;
-use crate::control::{CONTROL, NOT_RUNNING};
+use crate::control::{CONTROL, NOT_RUNNING, option_of};
 use crate::error::kind_of;
 use crate::error::{Error, Kind, Report, Result};
 use serde::{Deserialize, Serialize};
@@ -90,7 +90,11 @@ impl Client {
             [one] => Ok(Self::new(parse(&one.name)?, ANSWER_WITHIN)),
             [] => {
                 let message = format!("no {kind} is running");
-                Err(Error::new(Kind::NotFound, &NOT_RUNNING, message))
+                let hint = match kind {
+                    "lab" => "Start one: 'adit lab up FILE'.",
+                    _ => NOT_RUNNING.remedy,
+                };
+                Err(Error::new(Kind::NotFound, &NOT_RUNNING, message).hint(hint))
             }
             several => {
                 let names: Vec<&str> = several.iter().map(|one| one.name.as_str()).collect();
@@ -237,7 +241,8 @@ pub fn instances(kind: &str) -> Vec<Instance> {
 fn ambiguous(kind: &str, names: &[&str]) -> Error {
     let message = format!("more than one {kind} matches: {}", names.join(", "));
     let example = names.last().copied().unwrap_or_default();
-    Error::usage(message).hint(format!("Add the name of one of them, as '--name {example}'."))
+    let option = option_of(kind);
+    Error::usage(message).hint(format!("Add the name of one of them, as '{option} {example}'."))
 }
 
 fn parse(name: &str) -> Result<Name> {

@@ -29,6 +29,11 @@ pub use adit_host::name;
 use crate::error::Entry;
 use adit_host::name::{PLACE, TAKEN};
 
+/// The option of commands for the name of a running service of a kind.
+fn option_of(kind: &str) -> &'static str {
+    if kind == "lab" { "--lab" } else { "--name" }
+}
+
 /// Nobody listens.
 const NOT_RUNNING: Entry = Entry {
     code: "ADIT-E0823",

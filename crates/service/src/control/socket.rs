@@ -1,6 +1,7 @@
 //! The control socket of a service, with the name by which it is found.
 
 use crate::control::name::{Claim, Name};
+use crate::control::option_of;
 use crate::control::server::Server;
 use crate::error::{Error, Kind, Result};
 use std::path::PathBuf;
@@ -40,8 +41,9 @@ impl ControlSocket {
                 Ok(socket) if number == 1 => return Ok(socket),
                 Ok(socket) => {
                     let note = format!(
-                        "'{kind}' is already running, so this one is named '{name}': add '--name {name}' to \
-                         the commands for it"
+                        "'{kind}' is already running, so this one is named '{name}': add '{} {name}' to \
+                         the commands for it",
+                        option_of(kind)
                     );
                     return Ok(Self { note: Some(note), ..socket });
                 }

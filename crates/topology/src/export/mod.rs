@@ -1,11 +1,12 @@
 //! A plan as a shell script of `ip netns` and `ip -batch`: the same network without adit.
 //!
 //! Hosts are namespaces, switches are bridges in namespaces of their own, one for each VLAN, and all links are veth pairs, one
-//! for each VLAN. Comments
-//! of the script list all that the kernel alone does not do: NAT by sockets, guests, ports of the host, programs,
-//! and effects of links other than delay, loss, duplicates and rate.
+//! for each VLAN. Bridges in a loop run the spanning tree protocol. Comments of the script list all that the kernel alone
+//! does not do: NAT by sockets, guests, ports of the host, programs, and effects of links other than delay, loss,
+//! duplicates and rate.
 
 mod ends;
+mod loops;
 mod netem;
 
 use crate::model::{Host, Kind, Node};
@@ -42,11 +43,12 @@ pub fn script(plan: &Plan) -> String {
     let head_end = text.len();
     batch(&mut text, "ip", names.iter().map(|name| format!("netns add {name}")).collect());
     batch(&mut text, "ip", links(plan, &mut missing));
+    let looped = loops::looped(plan);
     for node in nodes {
         let name = node.name.as_str();
         match &node.kind {
             Kind::Host(host) => host_of(&mut text, plan, name, host, &mut missing),
-            _ => bridges(&mut text, plan, name),
+            _ => bridges(&mut text, plan, name, &looped),
         }
     }
     netem::write(&mut text, plan, &mut missing);
@@ -165,8 +167,11 @@ fn rules(text: &mut String, name: &str, interface: &Interface) {
     .expect("a string takes all");
 }
 
+/// Forwards after twice 4 s, a listening and a learning state, instead of twice 15 s.
+const SPANNING_TREE: &str = " stp_state 1 forward_delay 400";
+
 /// A switch: a bridge for each of its VLANs, and its ports.
-fn bridges(text: &mut String, plan: &Plan, name: &str) {
+fn bridges(text: &mut String, plan: &Plan, name: &str, looped: &BTreeSet<(&str, u16)>) {
     writeln!(text, "\n# {name}").expect("a string takes all");
     let mut ports = Vec::new();
     let mut vlans = BTreeSet::new();
@@ -184,7 +189,8 @@ fn bridges(text: &mut String, plan: &Plan, name: &str) {
     }
     let mut lines = Vec::new();
     for vlan in vlans {
-        lines.push(format!("link add br{vlan} type bridge mcast_snooping 0"));
+        let tree = if looped.contains(&(name, vlan)) { SPANNING_TREE } else { "" };
+        lines.push(format!("link add br{vlan} type bridge mcast_snooping 0{tree}"));
         lines.push(format!("link set br{vlan} up"));
     }
     lines.extend(ports);

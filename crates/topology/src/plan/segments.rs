@@ -32,11 +32,16 @@ enum OnCable {
     Tagged(VlanId),
 }
 
-/// Sets that are joined step by step.
-struct Sets(Vec<usize>);
+/// Sets of numbers from 0 on that are joined step by step; at first each number is a set of its own.
+pub(crate) struct Sets(Vec<usize>);
 
 impl Sets {
-    fn root(&mut self, mut at: usize) -> usize {
+    pub(crate) fn new(count: usize) -> Self {
+        Self((0..count).collect())
+    }
+
+    /// A member of the set of `at`, the same for all of its members.
+    pub(crate) fn root(&mut self, mut at: usize) -> usize {
         while self.0[at] != at {
             self.0[at] = self.0[self.0[at]];
             at = self.0[at];
@@ -44,9 +49,11 @@ impl Sets {
         at
     }
 
-    fn join(&mut self, one: usize, other: usize) {
+    /// Joins two sets; false: they are one already.
+    pub(crate) fn join(&mut self, one: usize, other: usize) -> bool {
         let (one, other) = (self.root(one), self.root(other));
         self.0[one.max(other)] = one.min(other);
+        one != other
     }
 }
 
@@ -68,13 +75,13 @@ impl Segments {
         let is_switch = |node: usize| matches!(lab.nodes[node].kind, Kind::Switch(_));
         let vlans = vlans(lab);
         // The two ends of link N are 2 N and 2 N + 1.
-        let mut sets = Sets((0..2 * lab.links.len()).collect());
+        let mut sets = Sets::new(2 * lab.links.len());
         let mut inside = Inside::default();
         for (number, link) in lab.links.iter().enumerate() {
             let nodes = attachments.nodes[number];
             let [a, b] = link.ends.each_ref().map(|end| &end.port);
             match nodes.map(is_switch) {
-                [false, false] => sets.join(2 * number, 2 * number + 1),
+                [false, false] => _ = sets.join(2 * number, 2 * number + 1),
                 [true, true] => {
                     for &vlan in &vlans {
                         let pairs = [

@@ -12,7 +12,7 @@ use std::ffi::OsString;
 #[derive(Debug, clap::Args)]
 #[command(after_help = "\
 Captures in the node at an end of the link: what its interface sends and receives. A link between two switches, or of a \
-switch and a NAT or guest, is captured inside of the lab. The options and the filter are those of 'adit capture'. With 'adit capture --install-extcap', Wireshark and tshark list the links of running labs.
+switch and a NAT or guest, is captured inside the lab. The options and the filter are those of 'adit capture'. With 'adit capture --install-extcap', Wireshark and tshark list the links of running labs.
 
 Examples:
   adit lab capture uplink

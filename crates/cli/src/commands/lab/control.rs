@@ -49,10 +49,10 @@ Examples:
   adit lab apply
   adit lab apply office.toml --set delay=80ms")]
 pub(crate) struct ApplyArgs {
-    /// The file of the lab; that of the start without it
+    /// The file of the lab [default: that of the start]
     #[arg(value_name = "FILE")]
     file: Option<PathBuf>,
-    /// Give a parameter of the file another value
+    /// Set a parameter of the file
     #[arg(long = "set", value_name = "NAME=VALUE")]
     settings: Vec<Setting>,
     #[command(flatten)]
@@ -82,7 +82,7 @@ impl ApplyArgs {
 #[command(after_help = "\
 The keys are those of 'adit netem', for both directions; a-to-b and b-to-a are for one. Other settings stay. 'none', \
 0 and 'unlimited' remove an effect. The change takes place between two packets. A plain cable between two hosts is made \
-again as an emulated link first, with its addresses and routes: it loses packets for some 50 ms.
+again as an emulated link first, with its addresses and routes: it loses packets for about 50 ms.
 
 Examples:
   adit lab set pc-lan delay=80ms loss=1%
@@ -118,7 +118,7 @@ impl SetArgs {
 #[command(after_help = "\
 A failed link passes no packet, and the interfaces at its ends are down, as when a cable is cut. A failed node loses \
 all its links, and its programs are killed; they start again when it is healed. --partition cuts nodes off from all \
-others, and they run on.
+others and keeps their programs running.
 
 Examples:
   adit lab fail uplink
@@ -138,7 +138,7 @@ pub(crate) struct FailArgs {
 
 #[derive(Debug, clap::Args)]
 #[command(after_help = "\
-Without arguments everything is healed.
+Heals everything without arguments.
 
 Examples:
   adit lab heal

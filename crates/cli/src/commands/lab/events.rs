@@ -1,11 +1,11 @@
 //! `adit lab events`.
 
-use crate::commands::lab::which::Which;
+use crate::commands::lab::which::{Which, has_ended};
 use crate::commands::running::ask;
 use crate::context::Context;
 use crate::exit::Exit;
 use crate::output::clean;
-use adit_service::error::{Kind, Result};
+use adit_service::error::Result;
 use adit_topology::report::Happened;
 use std::time::Duration;
 
@@ -36,7 +36,7 @@ impl Args {
         loop {
             let events: Vec<Happened> = match ask(&client, &format!("/lab/events?after={after}")) {
                 // It has ended.
-                Err(error) if after > 0 && error.kind == Kind::NotFound => return Ok(Exit::Ok),
+                Err(error) if after > 0 && has_ended(&client, &error) => return Ok(Exit::Ok),
                 result => result?,
             };
             for one in events {

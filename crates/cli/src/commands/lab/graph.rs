@@ -38,7 +38,7 @@ pub(crate) struct Args {
     wanted: Wanted,
     #[command(flatten)]
     which: Which,
-    /// Draw a picture into this file
+    /// Write an SVG picture to this file
     #[arg(long, value_name = "FILE", group = "form")]
     svg: Option<PathBuf>,
     /// Print the graph for Graphviz

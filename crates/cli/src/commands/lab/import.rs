@@ -21,7 +21,7 @@ Example: adit lab import clos.clab.yml -o clos.toml --as-hosts")]
 pub(crate) struct Args {
     /// The file to read
     file: PathBuf,
-    /// Write to this file, which must not exist, in place of standard output
+    /// Write to this file, which must not exist, instead of standard output
     #[arg(short, long, value_name = "FILE")]
     output: Option<PathBuf>,
     /// Take nodes that need a container image as hosts and routers of this machine

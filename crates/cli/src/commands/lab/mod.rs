@@ -32,7 +32,7 @@ pub(crate) enum Command {
     /// Make the network of a file and run its programs
     #[command(visible_alias = "deploy")]
     Up(up::Args),
-    /// End a running lab
+    /// Stop a running lab
     #[command(visible_alias = "destroy")]
     Down(control::DownArgs),
     /// List running labs
@@ -47,7 +47,7 @@ pub(crate) enum Command {
     Shell(inside::ShellArgs),
     /// Ping between hosts and print a matrix
     Ping(ping::Args),
-    /// Change what a link is like
+    /// Change the properties of a link
     Set(control::SetArgs),
     /// Let links or nodes fail
     Fail(control::FailArgs),
@@ -55,25 +55,25 @@ pub(crate) enum Command {
     Heal(control::HealArgs),
     /// Show or record the packets of a link or a node
     Capture(capture::Args),
-    /// Change a running lab to what its file is now
+    /// Apply the changed file of a running lab
     Apply(control::ApplyArgs),
     /// Show the rates of all links
     Top(top::Args),
-    /// Run a command while a lab is there
+    /// Make a lab, run a command, and take the lab down
     Run(run::Args),
     /// Print the output of programs
     Logs(show::LogsArgs),
-    /// Print what happens in a lab: programs, links and nodes that fail and change
+    /// Print the events of a lab: programs, links and nodes that fail or change
     Events(events::Args),
     /// Check the file of a lab and report every error
     Check(check::Args),
-    /// Show what a lab will be: addresses, routes, and how links are made
+    /// Show the plan of a lab: addresses, routes, and media of links
     Plan(plan::Args),
-    /// Draw the network in the terminal, as a picture, or for Graphviz
+    /// Draw the network in the terminal, as SVG, or for Graphviz
     Graph(graph::Args),
     /// Print a script of 'ip netns' commands that makes the same network
     Export(export::Args),
-    /// Turn a topology of containerlab or a GraphML file into a lab file
+    /// Convert a containerlab topology or a GraphML file to a lab file
     Import(import::Args),
     /// Play the steps of a lab in virtual time
     Sim(sim::Args),

@@ -17,14 +17,14 @@ use std::time::Duration;
 #[derive(Debug, clap::Args)]
 #[command(after_help = "\
 Pings between all pairs of hosts, or from the first of the given ones to the others, and prints the times as a matrix: \
-a row for each host that asks. Exits with status 1 if a reply is missing.
+one row per sending host. Exits with status 1 if a reply is missing.
 
 Examples:
   adit lab ping
   adit lab ping pc server
   adit lab ping -6 --within 5s")]
 pub(crate) struct Args {
-    /// The host that asks, and those that answer; all pairs without it
+    /// The host that pings, and its targets [default: all pairs]
     #[arg(value_name = "NODE")]
     nodes: Vec<String>,
     /// Ping IPv6 addresses

@@ -16,7 +16,7 @@ use std::process::{Child, Command, Stdio};
 
 #[derive(Debug, clap::Args)]
 #[command(after_help = "\
-Makes the lab, runs COMMAND on the host once the lab is ready, ends the lab, and exits with the status of COMMAND. In \
+Makes the lab, runs COMMAND on the host once the lab is ready, stops the lab, and exits with the status of COMMAND. In \
 COMMAND the commands of 'adit lab' are about this lab ($ADIT_LAB).
 
 Examples:

@@ -1,6 +1,6 @@
 //! `adit lab show`, `list`, `logs`.
 
-use crate::commands::lab::which::{Which, lab};
+use crate::commands::lab::which::{Which, has_ended, lab};
 use crate::commands::running::{ask, list};
 use crate::context::Context;
 use crate::exit::Exit;
@@ -13,12 +13,12 @@ use adit_service::control::http::escape;
 use adit_service::control::name::Name;
 use adit_service::error::{Error, Kind, Result};
 use adit_service::netem::report::keys_text;
-use adit_topology::report::{Lab, LogPart, State};
+use adit_topology::report::{Lab, LogPart, Node, State};
 use std::time::Duration;
 
 #[derive(Debug, clap::Args)]
 #[command(after_help = "\
-What is not as wanted comes first. Exits with status 1 if something failed. With the name of a node or a link, shows \
+Problems come first. Exits with status 1 if something failed. With the name of a node or a link, shows \
 that alone.
 
 Examples:
@@ -82,28 +82,9 @@ fn lines(output: &Output, report: &Lab) -> Vec<String> {
             .iter()
             .map(|problem| format!("  {}", output.paint(Tone::Bad, clean(problem)))),
     );
-    let mut rows = vec![["NODE", "KIND", "ADDRESSES", "PROGRAMS"].map(str::to_owned).to_vec()];
-    for node in &report.nodes {
-        let addresses: Vec<&str> =
-            node.interfaces.iter().flat_map(|of| &of.addresses).map(String::as_str).collect();
-        let programs = node.programs.iter().map(|program| {
-            let mut text = format!("{} {}", program.name, program.state.as_str());
-            match program.restarts {
-                0 => {}
-                1 => text.push_str(" (started again once)"),
-                restarts => text.push_str(&format!(" (started again {restarts} times)")),
-            }
-            text
-        });
-        let programs: Vec<String> = programs.collect();
-        rows.push(vec![
-            node.name.clone(),
-            node.kind.clone(),
-            addresses.join(" "),
-            clean(&programs.join(", ")),
-        ]);
+    if !report.nodes.is_empty() {
+        lines.extend(nodes(&report.nodes));
     }
-    lines.extend(table(&rows));
     if report.links.is_empty() {
         return lines;
     }
@@ -125,15 +106,46 @@ fn lines(output: &Output, report: &Lab) -> Vec<String> {
             properties,
         ]);
     }
-    lines.push(String::new());
+    if !report.nodes.is_empty() {
+        lines.push(String::new());
+    }
     lines.extend(table(&rows));
     if let ([one], true) = (report.links.as_slice(), report.nodes.is_empty())
         && let Some(emulated) = &one.link
     {
         lines.push(String::new());
-        lines.extend(link::of_port(&clean(&one.name), emulated));
+        let ways = [("a to b", &emulated.ingress), ("b to a", &emulated.egress)];
+        let name = clean(&one.name);
+        let text = ways.map(|(way, of)| link::lines(of, &format!("link {name}, {way}")));
+        lines.extend(text.into_iter().flatten());
     }
     lines
+}
+
+/// The table of nodes.
+fn nodes(nodes: &[Node]) -> Vec<String> {
+    let mut rows = vec![["NODE", "KIND", "ADDRESSES", "PROGRAMS"].map(str::to_owned).to_vec()];
+    for node in nodes {
+        let addresses: Vec<&str> =
+            node.interfaces.iter().flat_map(|of| &of.addresses).map(String::as_str).collect();
+        let programs = node.programs.iter().map(|program| {
+            let mut text = format!("{} {}", program.name, program.state.as_str());
+            match program.restarts {
+                0 => {}
+                1 => text.push_str(" (started again once)"),
+                restarts => text.push_str(&format!(" (started again {restarts} times)")),
+            }
+            text
+        });
+        let programs: Vec<String> = programs.collect();
+        rows.push(vec![
+            node.name.clone(),
+            node.kind.clone(),
+            addresses.join(" "),
+            clean(&programs.join(", ")),
+        ]);
+    }
+    table(&rows)
 }
 
 /// How many frames a link has dropped, also those that it was asked to lose.
@@ -176,7 +188,7 @@ pub(crate) struct LogsArgs {
     /// The program
     #[arg(value_name = "PROGRAM")]
     program: Option<String>,
-    /// Continue with what is written from now on
+    /// Continue with new output
     #[arg(short, long)]
     follow: bool,
     #[command(flatten)]
@@ -213,7 +225,7 @@ impl LogsArgs {
                     escape(program)
                 );
                 let parts: Vec<LogPart> = match ask(&client, &path) {
-                    Err(error) if self.follow && error.kind == Kind::NotFound => {
+                    Err(error) if self.follow && has_ended(&client, &error) => {
                         return Ok(Exit::Ok);
                     }
                     result => result?,

@@ -36,7 +36,7 @@ pub(crate) struct Args {
     /// Run once with each seed from 0 to N - 1
     #[arg(long, value_name = "N", conflicts_with_all = ["seed", "trace"])]
     seeds: Option<NonZeroU64>,
-    /// Run so many seeds at once [default: one per core]
+    /// Number of seeds to run in parallel [default: one per core]
     #[arg(long, value_name = "N", requires = "seeds")]
     jobs: Option<NonZeroU64>,
     /// Write each event to a file, one per line

@@ -1,12 +1,12 @@
 //! `adit lab top`.
 
-use crate::commands::lab::which::Which;
+use crate::commands::lab::which::{Which, has_ended};
 use crate::commands::running::ask;
 use crate::context::Context;
 use crate::exit::Exit;
 use crate::output::{clean, table};
 use adit_packet::units::{Bitrate, parse_duration};
-use adit_service::error::{Kind, Result};
+use adit_service::error::Result;
 use adit_topology::report::{Lab, Link};
 use schemars::JsonSchema;
 use serde::Serialize;
@@ -107,7 +107,7 @@ impl Args {
         loop {
             std::thread::sleep(self.interval);
             let (now, lab) = match measure() {
-                Err(error) if error.kind == Kind::NotFound && !self.once => return Ok(Exit::Ok),
+                Err(error) if !self.once && has_ended(&client, &error) => return Ok(Exit::Ok),
                 result => result?,
             };
             let rates = rates(&before, &lab, now.duration_since(at));

@@ -22,7 +22,7 @@ If a program cannot start, or is not ready in time, the rest of the lab runs all
 and prints what is wrong.
 
 Runs until Ctrl-C, SIGTERM or 'adit lab down'; with -d in the background. SIGHUP reads the file again and changes what \
-differs. However it ends, its programs, namespaces and interfaces end with it.
+differs. Its programs, namespaces and interfaces end with it, even after SIGKILL.
 
 Examples:
   adit lab up office.toml

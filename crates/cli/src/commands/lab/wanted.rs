@@ -14,10 +14,10 @@ pub(crate) const USUAL: &str = "lab.toml";
 
 #[derive(Clone, Debug, clap::Args)]
 pub(crate) struct Wanted {
-    /// The file of the lab; lab.toml without it
+    /// The file of the lab [default: lab.toml]
     #[arg(value_name = "FILE", conflicts_with = "topo")]
     file: Option<PathBuf>,
-    /// Give a parameter of the file another value
+    /// Set a parameter of the file
     #[arg(long = "set", value_name = "NAME=VALUE")]
     settings: Vec<Setting>,
     /// Take a network of a regular shape instead of a file: tree,DEPTH[,FANOUT], star,HOSTS,

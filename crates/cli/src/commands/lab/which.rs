@@ -6,6 +6,7 @@ use adit_service::control::client::Client;
 use adit_service::control::name::Name;
 use adit_service::error::{Error, Kind, Result};
 use adit_topology::report::{Lab, Node};
+use std::time::Duration;
 
 /// The name of the lab that commands are about, in its nodes and in the command of 'adit lab run'.
 pub(crate) const LAB_VARIABLE: &str = "ADIT_LAB";
@@ -58,4 +59,19 @@ pub(super) fn unknown(node: &str, client: &Client) -> Error {
     let message = format!("'{}' has no node called '{node}'", client.name());
     Error::new(Kind::NotFound, &adit_lab::keeper::PART, message)
         .hint("List its parts: 'adit lab show'.")
+}
+
+/// Whether a request failed because the lab has ended. The lab closes its connections before its socket.
+pub(super) fn has_ended(client: &Client, error: &Error) -> bool {
+    if error.kind == Kind::NotFound {
+        return true;
+    }
+    for _ in 0..20 {
+        match client.get("/") {
+            Ok(_) => return false,
+            Err(error) if error.kind == Kind::NotFound => return true,
+            Err(_) => std::thread::sleep(Duration::from_millis(50)),
+        }
+    }
+    false
 }
