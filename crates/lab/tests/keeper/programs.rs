@@ -27,9 +27,7 @@ pub(crate) fn a_program_is_watched_and_started_again() {
                 program: ProgramKey(1),
                 status: 3,
                 again_in: Some(wait),
-            }) => {
-                waits.push(wait);
-            }
+            }) => waits.push(wait),
             // Its number is 0 if it has ended meanwhile.
             Report::Restarted(ProgramKey(1), Ok(_)) => restarts += 1,
             Report::Program(ProgramEvent::Ready(ProgramKey(1))) => {}

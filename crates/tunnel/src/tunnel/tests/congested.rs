@@ -90,7 +90,7 @@ fn short_packets_pass() {
         let (short, long) = (ipv4(0, 400), ipv4(0, 1000));
         for _ in 0..3 {
             let arrived = sent.send_bytes(&short, VnetHeader::default(), at_sender);
-            assert_eq!(arrived, core::slice::from_ref(&short));
+            assert_eq!(arrived, std::slice::from_ref(&short));
         }
         assert_eq!(sent.drops(), [0, 0]);
         sent.net.congested = [false; 2];
