@@ -6,7 +6,7 @@ use adit_engine::fast_path::{FastForm, FastPort, Station, StationKey};
 use adit_packet::MacAddr;
 use std::time::Duration;
 
-/// The most interfaces of one [`FastPath`](super::FastPath).
+/// The most interfaces of one [`Table`](super::Table).
 pub const SLOTS_MAX: u16 = 1024;
 /// The counters of one slot: four numbers of 64 bits.
 pub(crate) const COUNTERS_LEN: usize = 32;

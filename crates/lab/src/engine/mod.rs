@@ -17,7 +17,7 @@
 //! What the link between a port and this engine is like (delay, loss, rate) is the loop's affair; only a patch cable,
 //! which has no port of the loop, gets a [`Netem`] as a member of its own.
 //!
-//! A [`Tee`] is put into a cable to capture there, next to its first end: a port of the loop gets a copy of each packet. The
+//! A tee is put into a cable to capture there, next to its first end: a port of the loop gets a copy of each packet. The
 //! switches at the cable are run by the patch meanwhile.
 //!
 //! A failed cable passes nothing: a wire discards with [`LINK_FAILED`], and the ports of switches are down, so that
