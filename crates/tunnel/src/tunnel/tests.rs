@@ -71,6 +71,8 @@ struct Side {
     requests: Vec<Request>,
     /// What its last packet from the network showed.
     handled: Handled,
+    /// Whether the queue stands from which its packets come.
+    is_congested: bool,
 }
 
 impl Side {
@@ -89,6 +91,7 @@ impl Side {
             events: Vec::new(),
             requests: Vec::new(),
             handled: Handled::NOTHING,
+            is_congested: false,
         }
     }
 
@@ -152,8 +155,6 @@ struct Net {
     log: Vec<Datagram>,
     rule: Rule,
     latency: Duration,
-    /// Of each side: whether the queue stands from which its packets come.
-    congested: [bool; 2],
 }
 
 impl Net {
@@ -165,7 +166,6 @@ impl Net {
             log: Vec::new(),
             rule: Box::new(|_| Fate::Deliver),
             latency: millis(1),
-            congested: [false; 2],
         }
     }
 
@@ -212,7 +212,7 @@ impl Net {
         let mut packet = side.out.pool().take(bytes.len()).unwrap();
         packet.extend(bytes).unwrap();
         packet.meta.vnet = vnet;
-        packet.meta.congested = self.congested[us];
+        packet.meta.congested = side.is_congested;
         side.fed += 1;
         side.tunnel.handle(self.now, Endpoint::Port(port), packet, &mut side.out);
         self.collect(us);
@@ -228,7 +228,7 @@ impl Net {
         let mut packet = side.out.pool().take(bytes.len()).unwrap();
         packet.extend(bytes).unwrap();
         packet.meta.ecn = ecn;
-        packet.meta.congested = self.congested[us];
+        packet.meta.congested = side.is_congested;
         if gso_size != 0 {
             packet.meta.vnet.gso = Gso::UdpL4;
             packet.meta.vnet.gso_size = gso_size;

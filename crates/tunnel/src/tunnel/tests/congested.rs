@@ -26,7 +26,8 @@ impl Sent {
 
     fn send_bytes(&mut self, bytes: &[u8], vnet: VnetHeader, at_sender: bool) -> Vec<Vec<u8>> {
         let from = port(self.frames.then_some(false));
-        self.net.congested = [at_sender, !at_sender];
+        self.net.sides[0].is_congested = at_sender;
+        self.net.sides[1].is_congested = !at_sender;
         self.net.send_from(0, from, bytes, vnet);
         self.net.run(millis(10));
         let layer = if self.frames { Layer::Frame } else { Layer::Packet };
@@ -66,7 +67,7 @@ fn another_flow_loses_one_segment() {
             let mut sent = Sent::new(frames);
             let all = Sent::new(frames).send(Ecn::NotEct, at_sender).len();
             let (bytes, vnet) = super_packet(frames, Ecn::NotEct);
-            sent.net.congested = [false; 2];
+            sent.net.sides.iter_mut().for_each(|side| side.is_congested = false);
             sent.net.send_from(0, port(frames.then_some(false)), &bytes, vnet);
             sent.net.run(millis(10));
             let whole = cut(
@@ -93,7 +94,7 @@ fn short_packets_pass() {
             assert_eq!(arrived, std::slice::from_ref(&short));
         }
         assert_eq!(sent.drops(), [0, 0]);
-        sent.net.congested = [false; 2];
+        sent.net.sides.iter_mut().for_each(|side| side.is_congested = false);
         let arrived = {
             sent.net.send(0, &long);
             sent.net.run(millis(10));
