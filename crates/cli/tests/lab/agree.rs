@@ -45,6 +45,10 @@ fn usual_outcomes(runs: &[Run]) -> Vec<(String, bool)> {
     texts.enumerate().map(|(place, text)| (text, passed(place))).collect()
 }
 
+/// Examples whose single runs differ by up to four times from one seed to the next, so that medians of five do not compare:
+/// their figures are printed alone.
+const SCATTERED: [&str; 2] = ["mesh", "satellite"];
+
 /// Compares medians and outcomes. Returns what differs.
 #[expect(clippy::print_stdout, reason = "figures for the reader")]
 fn differences(name: &str, [live, simulated]: &[Vec<Run>; 2]) -> Vec<String> {
@@ -57,7 +61,7 @@ fn differences(name: &str, [live, simulated]: &[Vec<Run>; 2]) -> Vec<String> {
         let ratio = here / live;
         let line = format!("{name}: {text}: live {live:.3}, virtual {here:.3}, ratio {ratio:.3}");
         println!("{line}");
-        if (ratio - 1.0).abs() > 0.15 {
+        if (ratio - 1.0).abs() > 0.15 && !SCATTERED.contains(&name) {
             found.push(line);
         }
     }
