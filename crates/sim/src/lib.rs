@@ -88,6 +88,7 @@ mod device;
 mod hops;
 mod host;
 mod ids;
+mod ip;
 mod network;
 mod node;
 mod outside;

@@ -10,11 +10,9 @@ use alloc::vec::Vec;
 use core::net::IpAddr;
 use core::time::Duration;
 
-use adit_packet::{
-    Headers, Instant, Ipv4Header, Ipv6Header, Layer, PacketBuf, TcpFlags, TcpHeader, checksum::Sum,
-    ip_protocol,
-};
+use adit_packet::{Headers, Instant, Layer, PacketBuf, TcpFlags, TcpHeader, ip_protocol};
 
+use crate::ip::append_header;
 use crate::seen::{Seen, set_ack};
 
 /// What has arrived of a stream, and what of it is acknowledged.
@@ -67,8 +65,6 @@ const BLOCKS_SENT: usize = 3;
 /// Two empty options, kind and length of blocks; timestamps and two empty options.
 const BLOCKS_HEADER: [u8; 3] = [1, 1, 5];
 const TIMESTAMPS_HEADER: [u8; 4] = [1, 1, 8, 10];
-const HOP_LIMIT: u8 = 64;
-
 impl Receiver {
     pub(crate) fn new(mss: usize, delay: Option<Duration>, room: usize) -> Self {
         let shift = (usize::BITS - room.leading_zeros()).saturating_sub(16);
@@ -335,38 +331,8 @@ impl Way {
     /// A packet with a TCP segment, whose checksum is filled in.
     fn packet(self, mut segment: Vec<u8>) -> Option<Vec<u8>> {
         let len = u16::try_from(segment.len()).ok()?;
-        let (mut packet, protocol) = (self.link, ip_protocol::TCP);
-        let sum = match (self.from, self.to) {
-            (IpAddr::V4(source), IpAddr::V4(destination)) => {
-                let ip = Ipv4Header {
-                    tos: 0,
-                    total_len: len + 20,
-                    id: 0,
-                    dont_fragment: true,
-                    fragment: None,
-                    ttl: HOP_LIMIT,
-                    protocol,
-                    source,
-                    destination,
-                };
-                packet.extend(ip.to_bytes());
-                Sum::pseudo_v4(source, destination, protocol, len)
-            }
-            (IpAddr::V6(source), IpAddr::V6(destination)) => {
-                let ip = Ipv6Header {
-                    class: 0,
-                    flow_label: 0,
-                    payload_len: len,
-                    next_header: protocol,
-                    hop_limit: HOP_LIMIT,
-                    source,
-                    destination,
-                };
-                packet.extend(ip.to_bytes());
-                Sum::pseudo_v6(source, destination, protocol, u32::from(len))
-            }
-            _ => return None,
-        };
+        let mut packet = self.link;
+        let sum = append_header(&mut packet, (self.from, self.to), ip_protocol::TCP, len, true)?;
         let checksum = sum.add_bytes(&segment).finish();
         segment.get_mut(16..18)?.copy_from_slice(&checksum.to_be_bytes());
         packet.extend(segment);

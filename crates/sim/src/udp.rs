@@ -4,50 +4,20 @@ use alloc::vec::Vec;
 use core::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 
 use adit_packet::{
-    Headers, Ipv4Header, Ipv4Mut, Ipv6Header, Ipv6Mut, Layer, UdpHeader, UdpMut, checksum::Sum,
-    ip_protocol,
+    Headers, Ipv4Mut, Ipv6Mut, Layer, UdpHeader, UdpMut, checksum::Sum, ip_protocol,
 };
 
-const HOP_LIMIT: u8 = 64;
+use crate::ip::append_header;
 
 /// A UDP packet from a port to an address, without a source address: the router sets it, see [`set_source`].
 pub(crate) fn packet(from: u16, to: SocketAddr, payload: &[u8]) -> Option<Vec<u8>> {
     let len = u16::try_from(payload.len() + UdpHeader::LEN).ok()?;
-    let protocol = ip_protocol::UDP;
     let mut packet = Vec::new();
-    let sum = match to.ip() {
-        IpAddr::V4(destination) => {
-            let source = Ipv4Addr::UNSPECIFIED;
-            let total_len = len.checked_add(20)?;
-            let ip = Ipv4Header {
-                tos: 0,
-                total_len,
-                id: 0,
-                dont_fragment: false,
-                fragment: None,
-                ttl: HOP_LIMIT,
-                protocol,
-                source,
-                destination,
-            };
-            packet.extend(ip.to_bytes());
-            Sum::pseudo_v4(source, destination, protocol, len)
-        }
-        IpAddr::V6(destination) => {
-            let source = Ipv6Addr::UNSPECIFIED;
-            let ip = Ipv6Header {
-                class: 0,
-                flow_label: 0,
-                payload_len: len,
-                next_header: protocol,
-                hop_limit: HOP_LIMIT,
-                source,
-                destination,
-            };
-            packet.extend(ip.to_bytes());
-            Sum::pseudo_v6(source, destination, protocol, u32::from(len))
-        }
+    let source = match to.ip() {
+        IpAddr::V4(_) => Ipv4Addr::UNSPECIFIED.into(),
+        IpAddr::V6(_) => Ipv6Addr::UNSPECIFIED.into(),
     };
+    let sum = append_header(&mut packet, (source, to.ip()), ip_protocol::UDP, len, false)?;
     let header = UdpHeader { source_port: from, destination_port: to.port(), len, checksum: 0 };
     let checksum = sum.add_bytes(&header.to_bytes()).add_bytes(payload).finish_udp();
     packet.extend(UdpHeader { checksum, ..header }.to_bytes());

@@ -68,22 +68,22 @@ impl ArrayMap {
         Ok(Self { fd, value_len })
     }
 
+    fn check_len(&self, value: &[u8]) -> io::Result<()> {
+        if u32::try_from(value.len()) == Ok(self.value_len) {
+            return Ok(());
+        }
+        Err(io::Error::from_raw_os_error(libc::EINVAL))
+    }
+
     /// Reads the value.
     ///
     /// # Errors
     /// EINVAL if `value` has another length than the map's.
     pub fn read(&self, value: &mut [u8]) -> io::Result<()> {
-        if u32::try_from(value.len()) != Ok(self.value_len) {
-            return Err(io::Error::from_raw_os_error(libc::EINVAL));
-        }
+        self.check_len(value)?;
         let key = 0_u32;
-        let mut attributes = MapElement {
-            map_fd: raw(self.fd.as_fd()),
-            padding: 0,
-            key: address(&raw const key),
-            value: address(value.as_mut_ptr()),
-            flags: 0,
-        };
+        let mut attributes =
+            MapElement::of(self.fd.as_fd(), address(&raw const key), address(value.as_mut_ptr()));
         // SAFETY: the kernel reads 4 bytes of key and writes `value_len` bytes of value.
         unsafe { bpf(MAP_LOOKUP_ELEM, &mut attributes) }.map(drop)
     }
@@ -93,17 +93,10 @@ impl ArrayMap {
     /// # Errors
     /// EINVAL if `value` has another length than the map's.
     pub fn update(&self, value: &[u8]) -> io::Result<()> {
-        if u32::try_from(value.len()) != Ok(self.value_len) {
-            return Err(io::Error::from_raw_os_error(libc::EINVAL));
-        }
+        self.check_len(value)?;
         let key = 0_u32;
-        let mut attributes = MapElement {
-            map_fd: raw(self.fd.as_fd()),
-            padding: 0,
-            key: address(&raw const key),
-            value: address(value.as_ptr()),
-            flags: 0,
-        };
+        let mut attributes =
+            MapElement::of(self.fd.as_fd(), address(&raw const key), address(value.as_ptr()));
         // SAFETY: the kernel reads 4 bytes of key and `value_len` bytes of value, both alive here.
         unsafe { bpf(MAP_UPDATE_ELEM, &mut attributes) }.map(drop)
     }
@@ -142,13 +135,8 @@ impl<const K: usize, const V: usize> HashMap<K, V> {
     /// # Errors
     /// E2BIG if the map is full.
     pub fn insert(&self, key: &[u8; K], value: &[u8; V]) -> io::Result<()> {
-        let mut attributes = MapElement {
-            map_fd: raw(self.fd.as_fd()),
-            padding: 0,
-            key: address(key.as_ptr()),
-            value: address(value.as_ptr()),
-            flags: 0,
-        };
+        let mut attributes =
+            MapElement::of(self.fd.as_fd(), address(key.as_ptr()), address(value.as_ptr()));
         // SAFETY: the map was made with keys of `K` bytes and values of `V`, which the kernel reads.
         unsafe { bpf(MAP_UPDATE_ELEM, &mut attributes) }.map(drop)
     }
@@ -158,13 +146,7 @@ impl<const K: usize, const V: usize> HashMap<K, V> {
     /// # Errors
     /// ENOENT if there is none.
     pub fn remove(&self, key: &[u8; K]) -> io::Result<()> {
-        let mut attributes = MapElement {
-            map_fd: raw(self.fd.as_fd()),
-            padding: 0,
-            key: address(key.as_ptr()),
-            value: 0,
-            flags: 0,
-        };
+        let mut attributes = MapElement::of(self.fd.as_fd(), address(key.as_ptr()), 0);
         // SAFETY: the kernel reads `K` bytes of key and nothing else.
         unsafe { bpf(MAP_DELETE_ELEM, &mut attributes) }.map(drop)
     }
@@ -293,6 +275,13 @@ struct MapElement {
     key: u64,
     value: u64,
     flags: u64,
+}
+
+impl MapElement {
+    /// The addresses of a key and a value, both of the lengths that the map was made with.
+    fn of(map: BorrowedFd<'_>, key: u64, value: u64) -> Self {
+        Self { map_fd: raw(map), padding: 0, key, value, flags: 0 }
+    }
 }
 
 #[repr(C)]
