@@ -252,7 +252,7 @@ impl Device {
     /// `NotPermitted` (EPERM) without `CAP_NET_ADMIN` there.
     pub fn netns(&self) -> Result<Netns> {
         self.ioctl("find the network namespace of", Setting::Netns, |fd| {
-            Netns::try_from(sys::tun::dev_netns(fd)?)
+            Netns::of_device(fd)
         })
     }
 

@@ -25,6 +25,7 @@ pub mod bpf;
 #[cfg(test)]
 #[path = "../../packet/tests/cases/mod.rs"]
 mod cases;
+pub mod broker;
 mod cause;
 mod control;
 mod covers;
@@ -48,21 +49,24 @@ mod options;
 mod order;
 mod packet_ring;
 mod packet_socket;
+mod perform;
 pub mod process;
 mod queue;
+pub mod rights;
 mod steering;
 mod sys;
 #[cfg(feature = "tokio")]
 mod tokio;
 mod udp;
 mod vnet_hash;
+pub mod wire;
 
 pub use adit_packet::{
     Batch, Endian, Gso, HashReport, HashTypes, MacAddr, PacketBuf, PacketInfo, Pair, ParseMacError,
     Pool, PoolConfig, ToeplitzKey, VnetHash, VnetHeader, VnetLen,
 };
 pub use bpf::{EbpfProgram, Instruction, LoadError};
-pub use cause::{Cause, CauseEntry};
+pub use cause::{Cause, CauseEntry, Reported};
 pub use covers::{CoverError, Covers};
 pub use device::{Device, take_inherited};
 pub use egress::{GsoKind, SendCounters, SendOptions, Sender};
@@ -87,6 +91,7 @@ pub use packet_socket::{
     PACKET_SOCKET_LEN_MAX, PacketSocket, PacketSocketOptions, PacketStatistics, ReceivedPacket,
     disable_timestamps,
 };
+pub use perform::perform;
 pub use queue::{BatchSent, Queue, RECORD_LEN_MAX, Ready};
 pub use steering::{
     INDIRECTION_LEN_MAX, IndirectionError, IndirectionTable, PacketHasher, Rss, RssConfig,

@@ -21,6 +21,7 @@
 //! | [`changes`] | addresses, routes, rules, filters, devices, as a list of actions |
 //! | [`namespace`] | namespaces without root, a command in them, devices in those of others |
 //! | [`sandbox`] | takes from a program what it needs no more |
+//! | [`helper`] | the process that keeps the privileges, and does what was asked for at the start |
 //! | [`name`] | names of running programs, and that there is one of each |
 //! | [`file`](mod@file) | atomic files and locks |
 //! | [`error`], [`problem`] | failures with code, cause and remedy; mistakes of a configuration with their place |
@@ -30,6 +31,7 @@
 pub mod changes;
 pub mod error;
 pub mod file;
+pub mod helper;
 pub mod name;
 pub mod namespace;
 pub mod problem;

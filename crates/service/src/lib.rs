@@ -24,7 +24,7 @@
 //!     ..Plan::default()
 //! };
 //! let wanted = plan.read()?;
-//! switch::run(plan, wanted, Events::new(Log))?;
+//! switch::run(plan, wanted, Level::Off, Events::new(Log))?;
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
 //!
@@ -34,13 +34,14 @@
 //! |---|---|
 //! | [`supervisor`] | runs a [`Service`](supervisor::Service): loop, control socket, reload, background work |
 //! | [`switch`], [`link`] | the two services of this crate |
+//! | [`confine`] | what a service needs in its sandbox |
 //! | [`config`] | reads TOML, words and JSON with all errors at once, each with its place |
 //! | [`control`] | JSON over HTTP on a unix socket: names, server, client |
 //! | [`event`] | what a service reports by itself |
 //! | [`netem`] | the settings of an emulated link as text, and its report |
 //! | [`nat`] | the NAT as a service, and as a port |
 //! | [`kinds`] | the kinds of port: those of the runtime, and the NAT |
-//! | [`host`], [`namespace`], [`sandbox`], [`error`], [`file`](mod@file), [`text`] | those of [`adit_host`] |
+//! | [`host`], [`namespace`], [`sandbox`], [`helper`], [`error`], [`file`](mod@file), [`text`] | those of [`adit_host`] |
 //! | [`filter`] | filters in tcpdump's syntax |
 //!
 //! Nothing here prints or parses arguments, and nothing on the loop's thread opens a file, runs a program
@@ -48,12 +49,13 @@
 
 #![forbid(unsafe_code)]
 
-pub use adit_host::{changes as host, error, file, namespace, sandbox, text};
+pub use adit_host::{changes as host, error, file, helper, namespace, sandbox, text};
 
 #[cfg(test)]
 #[path = "../../packet/tests/cases/mod.rs"]
 mod cases;
 pub mod config;
+pub mod confine;
 pub mod control;
 pub mod event;
 pub mod exercise;

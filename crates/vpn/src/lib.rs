@@ -36,6 +36,7 @@
 //! | [`attach`], [`serve`] | a NAT for a namespace that is there, or for virtual machines and TAPs |
 //! | [`drop_in`] | the way out of a namespace, in place of other programs |
 //! | [`up`], [`down`] | start and end; what a killed tunnel left |
+//! | `confine` | what a tunnel needs in its sandbox, and what its helper allows |
 //! | `memory` | keys stay out of core files and swap |
 //! | [`address`], [`rates`], [`state`], [`uapi`] | the reported state, as JSON and in the protocol of `wg` |
 #![forbid(unsafe_code)]
@@ -43,6 +44,7 @@
 pub mod address;
 pub mod attach;
 mod cipher;
+mod confine;
 pub mod daemon;
 pub mod down;
 pub mod drop_in;

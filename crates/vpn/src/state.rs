@@ -10,6 +10,7 @@ use crate::streams::Connections;
 use crate::uapi::{PeerChange, PeerSnapshot, Snapshot};
 use adit_engine::Endpoint;
 use adit_packet::Instant;
+use adit_service::sandbox::{self, SandboxState};
 use adit_runtime::{PeerCounters, PeerSockets, Runner};
 use adit_tunnel::{PeerConfig, PeerMode, PeerStatus, PostQuantumStatus, PublicKey};
 use schemars::JsonSchema;
@@ -25,6 +26,9 @@ pub struct View {
     /// Its public key; absent if it has no private one.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub public_key: Option<String>,
+    /// The sandbox that its process is in.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub sandbox: Option<SandboxState>,
     /// The UDP port that it listens on.
     pub listen_port: u16,
     /// The IP MTU of its device.
@@ -216,6 +220,7 @@ pub fn view(
     let tunnel = &runner.engine().tunnel;
     View {
         ifname,
+        sandbox: sandbox::state().cloned(),
         public_key: tunnel.public_key().map(|key| key.to_base64().to_string()),
         listen_port: runner.peers().map_or(0, PeerSockets::port),
         mtu,

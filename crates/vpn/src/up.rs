@@ -1,6 +1,7 @@
 //! How a tunnel starts and ends.
 
 use crate::cipher::Measurement;
+use crate::confine;
 use crate::daemon::host::{Host, lock};
 use crate::daemon::{Daemon, Ended, Parts};
 use crate::endpoints::{Endpoints, WantedSockets};
@@ -16,6 +17,7 @@ use crate::host::hooks;
 use crate::host::plan::{Plan, Seen, path_mtu};
 use crate::host::timestamps::Timestamps;
 use crate::memory;
+use crate::pipe::OpenPipe;
 pub use crate::pipe::Pipe;
 use crate::uapi::socket::UapiSocket;
 use adit_device::{Device, IfName, Mode, Netns};
@@ -27,11 +29,13 @@ use adit_runtime::{PeerSockets, Port, RaisedPriority, Runner, Signals};
 use adit_service::control::name::Claim;
 use adit_service::control::server::Server;
 use adit_service::control::socket::ControlSocket;
-use adit_service::error::{Error, Kind, Result};
+use adit_service::error::{Error, Kind, Result, SYSTEM};
 use adit_service::event::Events;
+use adit_service::helper::{self, RemoteExecutor};
 use adit_service::host::action::Action;
 use adit_service::host::executor::{Executor, HostExecutor};
 use adit_service::host::stale::{find_stale, kill_switch};
+use adit_service::sandbox::{Level, Sandbox};
 use adit_service::supervisor::Supervisor;
 use adit_tunnel::{PrivateKey, Timing, Tunnel, TunnelConfig};
 use std::fmt;
@@ -52,6 +56,8 @@ pub struct Options {
     pub device_netns: Option<String>,
     /// A pipe that carries messages instead of UDP.
     pub pipe: Pipe,
+    /// How much of the sandbox is needed.
+    pub sandbox: Level,
     /// The factor by which all intervals of the protocol are shorter, for tests; 1 otherwise.
     pub faster: u32,
 }
@@ -107,6 +113,9 @@ impl Options {
     /// What failed first; everything that was done is undone.
     pub fn run(&self, events: &Events, ready: impl FnOnce()) -> Result<Option<ExitStatus>> {
         memory::hide();
+        // The helper is a copy of this process from before its threads, and without its keys.
+        let policy = confine::policy(self.files.clone(), self.hooks, self.device_netns.clone());
+        let sandbox = Sandbox::prepare(self.sandbox, policy)?;
         let loaded = self.load()?;
         let name = loaded.name;
         let claim = claim(name)?;
@@ -115,8 +124,11 @@ impl Options {
         }
         let netns = self.netns()?;
         let mut startup = Startup::new(&loaded, netns.as_ref(), Some(&name))?;
-        let executor = HostExecutor::new(try_clone(netns.as_ref())?);
-        let mut changes = HostChanges::new(name, netns, Box::new(executor));
+        let executor: Box<dyn Executor> = match sandbox.helper() {
+            Some(helper) => Box::new(RemoteExecutor::new(Arc::clone(helper), netns.as_ref())?),
+            None => Box::new(HostExecutor::new(try_clone(netns.as_ref())?)),
+        };
+        let mut changes = HostChanges::new(name, netns, executor);
         // Before the host is changed: a signal during a start undoes it in order.
         let signals = Signals::new().map_err(|error| Error::io("catch", "signals", &error))?;
         startup.prepare(&loaded, &mut changes, events)?;
@@ -126,6 +138,10 @@ impl Options {
         });
         let uapi = uapi.ok();
         let socket = ControlSocket::new(claim.name().clone(), Server::bind(claim, "tunnel")?);
+        let pipe = self.pipe.open()?;
+        let priority = RaisedPriority::new();
+        // Before the first thread: the sockets and the device are opened by the helper.
+        adit_service::confine::enter(&sandbox, &confine::needs(), events)?;
         let start = Start {
             loaded,
             plan: startup.plan,
@@ -134,6 +150,7 @@ impl Options {
             changes,
             signals: Some(signals),
             recording: None,
+            pipe,
         };
         let (mut runner, mut supervisor) = self.start(start, events)?;
         // PostUp may use the device; its failure ends the start.
@@ -142,10 +159,9 @@ impl Options {
         if started.is_ok() {
             ready();
             supervisor.ready(Vec::new());
-            let priority = RaisedPriority::new();
             result = supervisor.run(&mut runner);
-            drop(priority);
         }
+        drop(priority);
         let is_up = started.is_ok();
         let is_taken_down = supervisor.was_stopped();
         let (daemon, socket) = supervisor.into_parts();
@@ -186,7 +202,7 @@ impl Options {
         start: Start,
         events: &Events,
     ) -> Result<(Runner<TunnelEngine>, Supervisor<Daemon>)> {
-        let Start { loaded, plan, socket, uapi, mut changes, signals, recording } = start;
+        let Start { loaded, plan, socket, uapi, mut changes, signals, recording, pipe } = start;
         let measurement = Measurement::start();
         let wanted = WantedSockets::new(&loaded.config, plan.mark);
         let (mut endpoints, peers) = Endpoints::open(&wanted, self.faster, events.clone())?;
@@ -225,7 +241,8 @@ impl Options {
                     Some(recording) => recording.of(port),
                     None => port,
                 };
-                let runner = self.make_loop(config, signals, (mode, port), peers, &mut daemon)?;
+                let inside = (mode, port);
+                let runner = Self::make_loop(config, signals, inside, (peers, pipe), &mut daemon)?;
                 Ok((runner, Supervisor::new(daemon, socket, events.clone())))
             });
         started.inspect_err(|_| {
@@ -255,14 +272,12 @@ impl Options {
     }
 
     fn make_loop(
-        &self,
         config: TunnelConfig,
         signals: Option<Signals>,
         (mode, device): (Mode, Box<dyn Port>),
-        peers: PeerSockets,
+        (peers, pipe): (PeerSockets, Option<OpenPipe>),
         daemon: &mut Daemon,
     ) -> Result<Runner<TunnelEngine>> {
-        let pipe = self.pipe.open()?;
         let random = Box::new(|bytes: &mut [u8]| {
             fill_random(bytes).expect("every Linux since 3.17 has getrandom(2)");
         });
@@ -305,6 +320,8 @@ pub(crate) struct Start {
     pub(crate) signals: Option<Signals>,
     /// Records the packets of the device.
     pub(crate) recording: Option<Recording>,
+    /// The pipe in place of sockets.
+    pub(crate) pipe: Option<OpenPipe>,
 }
 
 /// One line of `--dry-run`.
@@ -425,8 +442,13 @@ fn try_clone(netns: Option<&Netns>) -> Result<Option<Netns>> {
 
 /// Hooks run where the program is, whatever namespace the device is in.
 fn run_hooks(actions: &[Action]) -> Result<()> {
-    let mut executor = HostExecutor::new(None);
-    actions.iter().try_for_each(|action| executor.perform(action).map(drop))
+    actions.iter().try_for_each(|action| {
+        let Action::Run(program) = action else { return Ok(()) };
+        helper::run(&program.words).map_err(|why| {
+            let object = program.words.first().cloned().unwrap_or_default();
+            Error::new(Kind::Refused, &SYSTEM, format!("cannot run {why}")).object(object)
+        })
+    })
 }
 
 /// To where a peer's messages go, if that is known.

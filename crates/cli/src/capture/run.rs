@@ -10,6 +10,7 @@ use adit_runtime::record::now::Now;
 use adit_runtime::record::recorder::{RecordError, Recorder};
 use adit_runtime::record::sink::{Sink, WriteFailure};
 use adit_service::filter::Filter;
+use adit_service::sandbox::Needs;
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
 use std::fmt;
@@ -35,6 +36,28 @@ pub(crate) struct Show {
     pub(crate) tree: bool,
     /// The bytes.
     pub(crate) bytes: bool,
+}
+
+/// The system calls of a capture: its device or packet socket, netlink that is open, files and pipes.
+const SYSCALLS: &[&str] = &[
+    "getsockopt",
+    "openat",
+    "poll",
+    "ppoll",
+    "read",
+    "recvfrom",
+    "recvmsg",
+    "sendto",
+    "unlink",
+    "write",
+];
+
+/// What a capture needs once it runs: the time zone, to show times.
+pub(crate) fn needs() -> Needs {
+    let zones = ["/usr/share/zoneinfo", "/etc/localtime", "/etc/timezone"];
+    let mut needs = Needs { readable: zones.map(Into::into).to_vec(), ..Needs::by_landlock() };
+    needs.syscalls.push(SYSCALLS);
+    needs
 }
 
 /// A capture with its source and outputs.

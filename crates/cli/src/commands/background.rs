@@ -2,8 +2,10 @@
 
 use crate::exit::Exit;
 use adit_service::error::{Error, Result};
+use adit_service::helper;
 use rustix::fs::{Mode, OFlags};
 use std::io::{Read, Write};
+use std::os::fd::OwnedFd;
 use std::process::{Command, Stdio};
 
 /// What the background process writes when it is ready; its exit status for the parent follows, a byte.
@@ -40,15 +42,29 @@ pub(super) fn detach() -> Result<Exit> {
     Ok(code.and_then(Exit::from_code).filter(|exit| *exit != Exit::Ok).unwrap_or(Exit::Refused))
 }
 
-/// Lets the waiting parent exit with a status, and closes its descriptors.
-pub(super) fn notify_ready(exit: Exit) {
-    let answer = [READY, &[exit.code()]].concat();
-    // The parent may be gone.
-    let _ = std::io::stdout().lock().write_all(&answer).and_then(|()| std::io::stdout().flush());
-    let null = rustix::fs::open("/dev/null", OFlags::RDWR, Mode::empty());
-    if let Ok(null) = null {
-        let _ = rustix::stdio::dup2_stdin(&null);
-        let _ = rustix::stdio::dup2_stdout(&null);
-        let _ = rustix::stdio::dup2_stderr(&null);
+/// A process in the background whose parent waits until it is ready.
+#[derive(Debug)]
+pub(super) struct Detached {
+    /// Opened before a sandbox forbids it.
+    null: Option<OwnedFd>,
+}
+
+impl Detached {
+    pub(super) fn new() -> Self {
+        Self { null: rustix::fs::open("/dev/null", OFlags::RDWR, Mode::empty()).ok() }
+    }
+
+    /// Lets the waiting parent exit with a status, and closes its descriptors.
+    pub(super) fn notify_ready(&self, exit: Exit) {
+        let answer = [READY, &[exit.code()]].concat();
+        // The parent may be gone.
+        let _ =
+            std::io::stdout().lock().write_all(&answer).and_then(|()| std::io::stdout().flush());
+        if let Some(null) = &self.null {
+            let _ = rustix::stdio::dup2_stdin(null);
+            let _ = rustix::stdio::dup2_stdout(null);
+            let _ = rustix::stdio::dup2_stderr(null);
+        }
+        helper::installed().into_iter().for_each(|helper| helper.detach());
     }
 }

@@ -5,10 +5,11 @@ use crate::capture::extcap::{Call, Interface};
 use crate::capture::lab;
 use crate::capture::read::{ReadError, Reading};
 use crate::capture::reply::Responder;
-use crate::capture::run::{Capture, EndError, Outputs, Show, signals};
+use crate::capture::run::{Capture, EndError, Outputs, Show, needs, signals};
 use crate::capture::source::{Fate, OpenError, Source, Wanted, link_type_of_hardware};
 use crate::capture::units::{parse_length, parse_size, parse_time};
 use crate::color::Color;
+use crate::commands::sandbox::SandboxArgs;
 use crate::context::Context;
 use crate::exit::Exit;
 use crate::output::{Output, table};
@@ -24,6 +25,7 @@ use adit_runtime::record::sink::{Sink, whole_lines};
 use adit_service::control::client::Client;
 use adit_service::error::{Entry, Error, Kind, Result};
 use adit_service::filter::{CompileError, Filter};
+use adit_service::sandbox;
 use clap::ValueEnum;
 use schemars::JsonSchema;
 use serde::Serialize;
@@ -107,6 +109,8 @@ pub(crate) struct Args {
     /// Register this program with Wireshark and tshark
     #[arg(long, conflicts_with_all = ["name", "interface", "read", "write", "list_interfaces"])]
     install_extcap: bool,
+    #[command(flatten)]
+    sandbox: SandboxArgs,
 }
 
 /// `--mode`.
@@ -196,6 +200,7 @@ impl Args {
             snap_len: self.snaplen,
             count: self.count,
             duration: self.duration,
+            sandbox: self.sandbox.level,
         };
         let (summary, result) = reading.run();
         match result {
@@ -251,6 +256,13 @@ impl Args {
             count: self.count,
             interface: (source.name().to_string(), source.link_type()),
         };
+        let mut needs = needs();
+        if let (Some(Target::File(path)), true) = (self.target(), rotation.is_on()) {
+            needs.writes_beside(&path);
+        }
+        if let Some(lacking) = sandbox::enter(self.sandbox.level, &needs)? {
+            output.note(format_args!("warning: {lacking}"));
+        }
         let capture = Capture { signals, source, responder, duration: self.duration, outputs };
         let (summary, result) = capture.run();
         output.note(summary);
@@ -501,6 +513,7 @@ fn extcap_args(
         text.trim().parse().map_err(|error| Error::usage(format!("'{text}': {error}")))
     });
     Ok(Args {
+        sandbox: SandboxArgs::default(),
         name,
         filter: vec![filter],
         interface: None,
@@ -550,6 +563,7 @@ fn read_error(error: ReadError) -> Error {
     match error {
         ReadError::File(path, error) => Error::io("read", path.display(), &error),
         ReadError::Filter(error) => filter_error(error),
+        ReadError::Sandbox(error) => error,
         ReadError::TwoLinkTypes => {
             Error::usage("the file has Ethernet frames and packets without Ethernet headers")
                 .hint("A recording of adit has one of them. Omit -w to show both.")

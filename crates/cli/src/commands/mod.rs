@@ -17,6 +17,7 @@ mod nat;
 mod netem;
 mod run;
 mod running;
+mod sandbox;
 mod schema;
 mod switch;
 mod tunnel;

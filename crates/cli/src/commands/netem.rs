@@ -1,6 +1,7 @@
 //! `adit netem`.
 
 use crate::commands::running::{Named, Which, ask, link_value, list, send, with_folder};
+use crate::commands::sandbox::SandboxArgs;
 use crate::context::Context;
 use crate::exit::Exit;
 use crate::netem::preview::Preview;
@@ -72,6 +73,8 @@ struct RunArgs {
     /// Random seed, for reproducible runs
     #[arg(long, value_name = "N")]
     seed: Option<u64>,
+    #[command(flatten)]
+    sandbox: SandboxArgs,
     #[command(flatten)]
     keys: KeyArgs,
 }
@@ -222,7 +225,7 @@ impl RunArgs {
         if context.is_rehearsal(&link::actions(&wanted))? {
             return Ok(Exit::Ok);
         }
-        let status = link::run(plan, wanted, events::printed(&context.output))?;
+        let status = link::run(plan, wanted, self.sandbox.level, events::printed(&context.output))?;
         if context.output.json {
             context.output.value(&Event::Report { link: Box::new(status) })?;
         } else {

@@ -3,6 +3,7 @@
 mod save;
 
 use crate::commands::running::{Named, SWITCH, Which, ask, list, send, with_folder};
+use crate::commands::sandbox::SandboxArgs;
 use crate::context::Context;
 use crate::exit::Exit;
 use crate::show::events;
@@ -90,6 +91,8 @@ struct RunArgs {
     /// Let the kernel forward between dev: ports where nothing else is done with a frame
     #[arg(long, value_name = "auto|off|require")]
     accelerate: Option<String>,
+    #[command(flatten)]
+    sandbox: SandboxArgs,
 }
 
 #[derive(Debug, Subcommand)]
@@ -278,7 +281,8 @@ impl RunArgs {
         if context.is_rehearsal(&switch_plan::actions(&wanted))? {
             return Ok(Exit::Ok);
         }
-        switch::run(plan, wanted, events::printed(&context.output)).map(|()| Exit::Ok)
+        let level = self.sandbox.level;
+        switch::run(plan, wanted, level, events::printed(&context.output)).map(|()| Exit::Ok)
     }
 }
 

@@ -4,14 +4,15 @@
 pub mod assembler;
 mod ingress;
 
-use crate::sys;
+use crate::broker::{self, Request};
+use crate::{sys, wire};
 use assembler::{Assembler, Register};
 use std::error::Error;
 use std::ffi::CStr;
 use std::fmt;
 use std::fs;
 use std::io;
-use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd, RawFd};
 
 pub use crate::sys::bpf::{ArrayMap, HashMap, Instruction};
 pub use ingress::{IngressLink, IngressProgram};
@@ -157,6 +158,9 @@ fn load(
     instructions: &[Instruction],
     licence: &CStr,
 ) -> Result<OwnedFd, LoadError> {
+    if let Some(loaded) = load_elsewhere(prog_type, instructions) {
+        return loaded.map_err(LoadError::from);
+    }
     let load = |log: &mut [u8]| sys::bpf::prog_load(prog_type, instructions, licence, log);
     let source = match load(&mut []) {
         Ok(fd) => return Ok(fd),
@@ -171,6 +175,41 @@ fn load(
         Ok(fd) => Ok(fd),
         Err(_) => Err(LoadError { source, log: text_of(&log) }),
     }
+}
+
+/// The types of programs that this crate loads.
+pub(crate) const TYPES: [u32; 2] =
+    [sys::bpf::PROG_TYPE_SOCKET_FILTER, sys::bpf::PROG_TYPE_SCHED_CLS];
+
+/// The instructions with the constants of those replaced that load a map.
+pub(crate) fn with_maps(
+    mut instructions: Vec<Instruction>,
+    mut replace: impl FnMut(i32) -> Option<i32>,
+) -> io::Result<Vec<Instruction>> {
+    for instruction in instructions.iter_mut().filter(|one| assembler::loads_map(one)) {
+        let other = replace(instruction.immediate);
+        instruction.immediate = other.ok_or_else(|| io::Error::from_raw_os_error(libc::EBADF))?;
+    }
+    Ok(instructions)
+}
+
+/// Has another process load a program, if there is one: its maps are passed on, each once.
+fn load_elsewhere(
+    prog_type: u32,
+    instructions: &[Instruction],
+) -> Option<io::Result<OwnedFd>> {
+    let mut maps: Vec<RawFd> = Vec::new();
+    let instructions = with_maps(instructions.to_vec(), |fd| {
+        let known = maps.iter().position(|map| *map == fd);
+        let at = known.unwrap_or_else(|| {
+            maps.push(fd);
+            maps.len() - 1
+        });
+        i32::try_from(at).ok()
+    });
+    let request = Request::Program(prog_type, wire::encode(&instructions.ok()?));
+    let maps: Vec<BorrowedFd<'_>> = maps.iter().map(|map| sys::bpf::borrow(*map)).collect();
+    broker::open(&request, &maps)
 }
 
 /// Why the kernel did not load a program.

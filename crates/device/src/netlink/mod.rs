@@ -71,7 +71,8 @@ use error::malformed;
 use message::{Message, Request};
 use rustix::io::{Errno, retry_on_intr};
 use rustix::net::{RecvFlags, SendFlags, sockopt};
-use socket::{Answers, Socket};
+pub(crate) use socket::open_socket;
+use socket::{Answers, ROUTE, Socket};
 use std::io;
 use std::ops::ControlFlow;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
@@ -115,7 +116,10 @@ impl Netlink {
     /// # Errors
     /// EMFILE, ENFILE; EPERM in a sandbox that forbids netlink.
     pub fn open() -> io::Result<Self> {
-        let socket = Socket::open(None, 0)?;
+        Self::with(Socket::open(None, ROUTE, 0)?)
+    }
+
+    fn with(socket: Socket) -> io::Result<Self> {
         sockopt::set_socket_timeout(&socket.fd, sockopt::Timeout::Recv, Some(ANSWER_TIME_MAX))?;
         for option in [NetlinkOption::CapAck, NetlinkOption::ExtAck, NetlinkOption::GetStrictChk] {
             match enable(socket.as_fd(), option) {
@@ -132,7 +136,7 @@ impl Netlink {
     /// # Errors
     /// As [`Netlink::open`] and [`Netns::run`].
     pub fn open_in(netns: &Netns) -> io::Result<Self> {
-        netns.run(Self::open)?
+        Self::with(Socket::open(Some(netns), ROUTE, 0)?)
     }
 
     /// The socket that another process opened by [`Netlink::open`] and passed on: it stays a socket of

@@ -2,7 +2,7 @@
 
 use super::error::{acknowledgement, end_of_dump};
 use super::message::{Request, attributes, messages, read_ip, read_string};
-use super::socket::{Answers, Socket};
+use super::socket::{Answers, ROUTE, Socket};
 use super::uapi::{
     FRA_TABLE, IFLA_AF_SPEC, IFLA_IFNAME, IFLA_INFO_DATA, IFLA_INFO_KIND, IFLA_LINKINFO, IFLA_MTU,
     IFLA_PROP_LIST, IFLA_STATS64, IFLA_TUN_OWNER, IFLA_TUN_PI, IFLA_TUN_TYPE, NLMSGERR_ATTR_MSG,
@@ -221,7 +221,7 @@ fn seeds() -> Vec<Vec<u8>> {
     let refusal = refusal(-22, &[0; 16], Some(b"no"));
     seeds.push(message(NLMSG_ERROR, NLM_F_ACK_TLVS | NLM_F_CAPPED, 0, &refusal));
 
-    let mut socket = Socket::open(None, 0).unwrap();
+    let mut socket = Socket::open(None, ROUTE, 0).unwrap();
     for kind in [RTM_GETLINK, RTM_GETADDR, RTM_GETROUTE, RTM_GETRULE] {
         let mut request = Request::new(kind, NLM_F_DUMP, &[0; 16]);
         let bytes = request.finish(1).unwrap();

@@ -19,5 +19,6 @@ pub(crate) mod process;
 #[cfg(feature = "tokio")]
 pub(crate) mod reactor;
 mod request;
+pub(crate) mod sandbox;
 pub(crate) mod tun;
 pub(crate) mod udp;

@@ -3,7 +3,7 @@
 use rustix::process::Pid;
 use std::io;
 use std::mem::MaybeUninit;
-use std::os::fd::{AsRawFd, BorrowedFd, FromRawFd, OwnedFd, RawFd};
+use std::os::fd::{FromRawFd, OwnedFd, RawFd};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
 /// The exit status after a panic in the child.
@@ -25,12 +25,12 @@ pub(crate) fn fork(work: impl FnOnce() -> u8) -> io::Result<Pid> {
     }
 }
 
-/// Closes all descriptors of this process but one: for a copy of a process, which must not use the others.
-pub(crate) fn close_all_but(kept: BorrowedFd<'_>) -> io::Result<()> {
+/// Closes all descriptors of this process but these: for a copy of a process, which must not use the others.
+pub(crate) fn close_all_but(kept: &[RawFd]) -> io::Result<()> {
     let entries = std::fs::read_dir("/proc/self/fd")?;
     let numbers: Vec<RawFd> =
         entries.filter_map(|entry| entry.ok()?.file_name().to_str()?.parse().ok()).collect();
-    for number in numbers.into_iter().filter(|&number| number != kept.as_raw_fd()) {
+    for number in numbers.into_iter().filter(|number| !kept.contains(number)) {
         // SAFETY: it touches no memory, and a number that is not open is EBADF.
         unsafe { libc::close(number) };
     }

@@ -82,7 +82,8 @@ fn name(words: &[String]) -> String {
     words.first().cloned().unwrap_or_default()
 }
 
-fn command(words: &[String]) -> Command {
+/// A program with its arguments, in a process group of its own.
+pub(crate) fn command(words: &[String]) -> Command {
     let mut command = Command::new(name(words));
     // In a process group of its own: Ctrl-C on the terminal is for us, and what the end undoes must be
     // undone whole.

@@ -1,4 +1,4 @@
-//! No capability, and none for what is executed.
+//! The capabilities that are left, and none that an executed program could add.
 
 use crate::sandbox::needs::Needs;
 use rustix::process::{DumpableBehavior, set_dumpable_behavior};
@@ -10,7 +10,7 @@ use std::io;
 
 /// Runs when the mounts are isolated. The process cannot gain privileges after it, by no program, and no
 /// process of the same user may read its memory or take its descriptors.
-pub(super) fn drop_all(_: &Needs) -> io::Result<()> {
+pub(super) fn drop_all(needs: &Needs) -> io::Result<()> {
     set_no_new_privs(true)?;
     set_dumpable_behavior(DumpableBehavior::NotDumpable)?;
     // Without CAP_SETPCAP the bounding set stays; with no_new_privs it gives nothing.
@@ -18,7 +18,16 @@ pub(super) fn drop_all(_: &Needs) -> io::Result<()> {
         let _ = remove_capability_from_bounding_set(bit);
     }
     let _ = clear_ambient_capability_set();
-    let none = CapabilitySet::empty();
-    let sets = CapabilitySets { effective: none, permitted: none, inheritable: none };
+    let have = rustix::thread::capabilities(None)?;
+    let kept = have.permitted & needs.capabilities;
+    let sets =
+        CapabilitySets { effective: kept, permitted: kept, inheritable: CapabilitySet::empty() };
     Ok(set_capabilities(None, sets)?)
+}
+
+/// Those that the calling thread has, by name.
+pub(super) fn effective() -> Vec<String> {
+    let have = rustix::thread::capabilities(None).map(|sets| sets.effective);
+    let names = have.unwrap_or(CapabilitySet::empty());
+    names.iter_names().map(|(name, _)| format!("CAP_{name}")).collect()
 }

@@ -2,28 +2,34 @@
 //!
 //! | stage | when | what |
 //! |---|---|---|
-//! | `mounts::isolate` | everything is open, one thread | a mount namespace with the listed folders alone |
+//! | `Sandbox::prepare` | first, one thread | a helper process that keeps the privileges, for programs that open something later |
+//! | `mounts::isolate` | everything is open, one thread; programs without a helper | a mount namespace with the listed folders alone |
 //! | `capabilities::drop_all` | after it, as mounting needs one | no capability, also none of a program that is executed; no debugger |
-//! | `landlock::restrict` | after it, as it needs no privilege | files: the listed folders alone; no abstract sockets |
+//! | `landlock::restrict` | after it, as it needs no privilege | files: the listed folders alone; no abstract sockets, no TCP |
 //! | `seccomp::restrict` | last, as the others make calls that it forbids | the listed system calls alone |
 //!
 //! Where mounts are refused (AppArmor's `deny mount`), the other stages still hold. The first packet is read
 //! after the last stage.
 
 pub mod capabilities;
+mod exercise;
 pub mod landlock;
 pub mod mounts;
 mod needs;
 pub mod seccomp;
+mod state;
 mod syscalls;
 
 pub use needs::Needs;
+pub use state::{SandboxState, state};
 pub use syscalls::is_known;
 
 use crate::error::{Entry, Error, Kind, Result};
+use crate::helper::{self, Helper, Policy};
 use std::fmt;
 use std::io;
 use std::str::FromStr;
+use std::sync::Arc;
 
 /// A stage of the sandbox is refused.
 pub const SANDBOX: Entry = Entry {
@@ -93,6 +99,56 @@ pub fn confine(level: Level, needs: &Needs) -> io::Result<()> {
     seccomp::restrict(needs)
 }
 
+/// The sandbox of a program that opens something later, before it is entered.
+#[derive(Debug)]
+pub struct Sandbox {
+    level: Level,
+    helper: Option<Arc<Helper>>,
+    /// Why there is none.
+    failure: Option<io::Error>,
+}
+
+impl Sandbox {
+    /// Starts the helper, unless the level is off. This process must have a single thread.
+    ///
+    /// # Errors
+    /// [`SANDBOX`]: it cannot be started, with [`Level::Require`].
+    pub fn prepare(level: Level, policy: Policy) -> Result<Self> {
+        let started = (level != Level::Off).then(|| helper::start(policy)).transpose();
+        match started {
+            Ok(helper) => Ok(Self { level, helper, failure: None }),
+            Err(error) if level == Level::Require => Err(refused("the helper process", &error)),
+            // Without the helper, what is needed later could not be opened.
+            Err(error) => Ok(Self { level: Level::Off, helper: None, failure: Some(error) }),
+        }
+    }
+
+    /// The process that keeps the privileges.
+    #[must_use]
+    pub fn helper(&self) -> Option<&Arc<Helper>> {
+        self.helper.as_ref()
+    }
+
+    /// Enters it, for good. Returns what was refused, for a note.
+    ///
+    /// # Errors
+    /// As [`enter`].
+    pub fn enter(&self, needs: &Needs) -> Result<Option<String>> {
+        if let Some(error) = &self.failure {
+            return Ok(Some(format!("there is no sandbox: cannot start its helper process: {error}")));
+        }
+        self.helper.iter().for_each(Helper::install);
+        enter(self.level, needs)
+    }
+}
+
+fn refused(stage: &str, error: &io::Error) -> Error {
+    let message = format!("cannot enter the sandbox: {stage}: {error}");
+    let mut new = Error::new(Kind::Refused, &SANDBOX, message);
+    new.report.errno = error.raw_os_error();
+    new
+}
+
 /// Enters the sandbox, for good. Returns what was refused, for a note.
 ///
 /// # Errors
@@ -107,23 +163,21 @@ pub fn enter(level: Level, needs: &Needs) -> Result<Option<String>> {
         ("Landlock", landlock::restrict),
         ("seccomp", seccomp::restrict),
     ];
-    let mut refused = Vec::new();
-    for (name, stage) in stages {
-        let Err(error) = stage(needs) else { continue };
-        if level == Level::Require {
-            let message = format!("cannot enter the sandbox: {name}: {error}");
-            let mut new = Error::new(Kind::Refused, &SANDBOX, message);
-            new.report.errno = error.raw_os_error();
-            return Err(new);
+    // What is in force is looked up before the last stage forbids to.
+    let mut state = SandboxState::default();
+    let mut refusals = Vec::new();
+    for (number, (name, stage)) in stages.into_iter().enumerate() {
+        if number == 0 && !needs.mounts {
+            continue;
         }
-        refused.push(format!("{name} ({error})"));
+        match stage(needs) {
+            Ok(()) => state.entered(number, needs),
+            Err(error) if level == Level::Require => return Err(refused(name, &error)),
+            Err(error) => refusals.push(format!("{name} ({error})")),
+        }
     }
-    // In a debug build, a call that is on no list, for the test that it kills.
-    if cfg!(debug_assertions)
-        && std::env::var_os("ADIT_FAILPOINT").is_some_and(|set| set == "sandbox")
-    {
-        let _ = rustix::process::chroot("/");
-    }
-    let note = || format!("the sandbox is without {}", refused.join(", "));
-    Ok((!refused.is_empty()).then(note))
+    state.keep();
+    exercise::run();
+    let note = || format!("the sandbox is without {}", refusals.join(", "));
+    Ok((!refusals.is_empty()).then(note))
 }

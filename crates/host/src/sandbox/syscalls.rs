@@ -54,8 +54,26 @@ pub(super) const PROCESS: &[&str] = &[
     "ioctl",
 ];
 
+/// Calls that are on no list, for messages about them.
+pub(super) const FORBIDDEN: &[(&str, libc::c_long)] = &[
+    ("chroot", libc::SYS_chroot),
+    ("execve", libc::SYS_execve),
+    ("execveat", libc::SYS_execveat),
+    ("io_uring_setup", libc::SYS_io_uring_setup),
+    ("kill", libc::SYS_kill),
+    ("mount", libc::SYS_mount),
+    ("process_vm_readv", libc::SYS_process_vm_readv),
+    ("ptrace", libc::SYS_ptrace),
+    ("setuid", libc::SYS_setuid),
+    ("unshare", libc::SYS_unshare),
+];
+
 macro_rules! table {
     ($($(#[$meta:meta])* $name:ident $number:ident,)*) => {
+        /// The calls of this processor by name.
+        pub(super) const NAMES: &[(&str, libc::c_long)] =
+            &[$($(#[$meta])* (stringify!($name), libc::$number),)*];
+
         /// The number of a system call on this processor; `None` if it has none of that name.
         pub(super) fn number(name: &str) -> Option<i64> {
             match name {
@@ -77,6 +95,7 @@ table! {
     #[cfg(target_arch = "x86_64")]
     access SYS_access,
     bind SYS_bind,
+    bpf SYS_bpf,
     brk SYS_brk,
     clock_gettime SYS_clock_gettime,
     clock_nanosleep SYS_clock_nanosleep,

@@ -5,24 +5,28 @@
 //! datagrams are sent one by one, and that is counted.
 
 use crate::peer::counters::PeerCounters;
-use crate::peer::options::{LATE, LAW, enlarge, set_fragments, state_of};
+use crate::peer::options::{LATE, LAW, RECEIVE_LEN, SEND_LEN, set_fragments, state_of};
 use crate::peer::sources;
 use crate::peer::sources::Sources;
 use crate::socket::udp::TRAIN_LEN_MAX;
 use crate::wake::backoff::Backoff;
 use crate::wake::reactor::{Interest, Reactor, Source};
+use adit_device::broker::InetSocket;
+use adit_device::rights::{open_inet, set_mark};
 use adit_device::{DATAGRAMS_MAX, dropped_datagrams, recv_datagrams};
 use adit_engine::Sojourn;
 use adit_packet::{Batch, Ecn, Gso, Instant, PacketBuf, Pool, PoolConfig};
 use quinn_udp::{EcnCodepoint, Transmit, UdpSocketState};
 use rustix::io::Errno;
 use rustix::net::sockopt;
-use socket2::{Domain, Protocol, Socket, Type};
 use std::collections::VecDeque;
 use std::io::{self, IoSliceMut};
 use std::iter::Peekable;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, UdpSocket};
 use std::time::{SystemTime, UNIX_EPOCH};
+
+/// The system calls of open sockets; quinn-udp sets their options and asks for the version of the kernel.
+pub(crate) const SYSCALLS: &[&str] = &["getsockname", "getsockopt", "recvmmsg", "recvmsg", "sendmsg", "setsockopt", "uname"];
 
 /// The maximum number of trains that wait for room in a socket: about the default size of its buffer.
 const WAITING_MAX: usize = 128;
@@ -131,7 +135,7 @@ impl PeerSockets {
     pub fn set_mark(&mut self, mark: u32) -> io::Result<()> {
         self.sockets.iter_mut().flatten().try_for_each(|socket| {
             socket.mark = mark;
-            socket2::SockRef::from(&socket.socket).set_mark(mark)
+            set_mark(&socket.socket, mark)
         })
     }
 
@@ -325,16 +329,9 @@ pub(crate) struct Arrival {
 
 impl PeerSocket {
     fn open(at: SocketAddr, mark: u32) -> io::Result<Self> {
-        let socket = Socket::new(Domain::for_address(at), Type::DGRAM, Some(Protocol::UDP))?;
-        if at.is_ipv6() {
-            socket.set_only_v6(true)?;
-        }
-        if mark != 0 {
-            socket.set_mark(mark)?;
-        }
-        socket.bind(&at.into())?;
+        let (only_v6, buffers) = (true, Some((SEND_LEN, RECEIVE_LEN)));
+        let socket = open_inet(&InetSocket { only_v6, mark, buffers, ..InetSocket::udp(at) })?;
         let socket = UdpSocket::from(socket);
-        enlarge(&socket);
         let state = state_of(&socket, at.is_ipv4())?;
         Ok(Self {
             socket,
@@ -688,8 +685,8 @@ fn datagrams(len: usize, stride: usize) -> u64 {
 /// # Errors
 /// ENETUNREACH: there is no route.
 pub fn path_mtu(to: SocketAddr) -> io::Result<u32> {
-    let probe = UdpSocket::bind((ANY[PeerSockets::place_of(to)], 0))?;
-    probe.connect(to)?;
+    let any = SocketAddr::new(ANY[PeerSockets::place_of(to)], 0);
+    let probe = open_inet(&InetSocket { to: Some(to), ..InetSocket::udp(any) })?;
     let mtu = if to.is_ipv4() { sockopt::ip_mtu(&probe)? } else { sockopt::ipv6_mtu(&probe)? };
     Ok(mtu)
 }

@@ -5,8 +5,10 @@
 //! Only then is the source address set explicitly. For all other peers the kernel chooses, so a machine
 //! that moves to another network sends from its new address at once.
 
+use adit_device::broker::InetSocket;
+use adit_device::rights::open_inet;
 use std::collections::BTreeMap;
-use std::net::{IpAddr, SocketAddr, UdpSocket};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, UdpSocket};
 
 /// The number of peers whose source address is stored: as many as have sessions on the largest servers.
 /// When the table is full, it is cleared, and each peer is learned again from its next message.
@@ -76,13 +78,13 @@ impl Sources {
 
 /// Returns the source address that the kernel chooses for a peer; `None` without a route.
 pub(crate) fn chosen(peer: SocketAddr, mark: u32) -> Option<IpAddr> {
-    let any = if peer.is_ipv4() { "0.0.0.0:0" } else { "[::]:0" };
-    let probe = UdpSocket::bind(any).ok()?;
-    if mark != 0 {
-        socket2::SockRef::from(&probe).set_mark(mark).ok()?;
-    }
-    probe.connect(peer).ok()?;
-    Some(probe.local_addr().ok()?.ip())
+    let any: IpAddr = match peer {
+        SocketAddr::V4(_) => Ipv4Addr::UNSPECIFIED.into(),
+        SocketAddr::V6(_) => Ipv6Addr::UNSPECIFIED.into(),
+    };
+    let (at, to) = (SocketAddr::new(any, 0), Some(peer));
+    let probe = open_inet(&InetSocket { mark, to, ..InetSocket::udp(at) }).ok()?;
+    Some(UdpSocket::from(probe).local_addr().ok()?.ip())
 }
 
 #[cfg(test)]

@@ -2,6 +2,7 @@
 
 pub mod wanted;
 
+use crate::confine;
 use crate::control::http::{Method, Request};
 use crate::control::server::Reply;
 use crate::control::socket::ControlSocket;
@@ -12,6 +13,7 @@ use crate::netem::keys::to_json;
 use crate::netem::profile::Profiles;
 use crate::netem::report::{End, LinkReport, LinkStatus};
 use crate::netem::{profile, report};
+use crate::sandbox::{self, Level, Sandbox};
 use crate::supervisor::{
     Answer, Done, Hangup, Job, Progress, RateLimitedLog, Service, Supervisor, TICK, Trigger,
     read_request, seed, times, value,
@@ -57,7 +59,10 @@ pub fn profile_actions(profiles: &Profiles) -> Vec<String> {
 ///
 /// # Errors
 /// It cannot start; nothing is left behind then.
-pub fn run(plan: Plan, wanted: WantedLink, events: Events) -> Result<LinkStatus> {
+pub fn run(plan: Plan, wanted: WantedLink, level: Level, events: Events) -> Result<LinkStatus> {
+    // First: the helper is a copy of this process from before its threads.
+    let again = plan.clone();
+    let sandbox = Sandbox::prepare(level, confine::policy(move || again.link()))?;
     let socket = ControlSocket::open(wanted.name.clone(), "netem")?;
     let note = socket.note.clone();
     let seed = match wanted.seed {
@@ -94,6 +99,7 @@ pub fn run(plan: Plan, wanted: WantedLink, events: Events) -> Result<LinkStatus>
         }
     }
     let ports = service.wanted.ports.iter().map(|end| end.name.clone()).collect();
+    confine::enter(&sandbox, &confine::needs_with_ports(), &events)?;
     let mut supervisor = Supervisor::new(service, socket, events.clone());
     supervisor.ready(ports);
     note.iter().for_each(|note| events.note(note));
@@ -164,6 +170,7 @@ impl LinkService {
         LinkStatus {
             name: self.name.clone(),
             pid: std::process::id(),
+            sandbox: sandbox::state().cloned(),
             seed: self.seed,
             ports: ends
                 .map(|(end, gone)| End { name: end.name.clone(), gone: gone.clone() })

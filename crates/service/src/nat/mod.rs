@@ -23,7 +23,7 @@ use crate::nat::model::{Flow, Guest, Nat as Report, Published, Spliced};
 use crate::nat::publish::{Follower, INSIDE};
 use crate::nat::resolvers::ServerFollower;
 use crate::nat::wanted::WantedNat;
-use crate::sandbox::Needs;
+use crate::sandbox::{self, Needs};
 use crate::supervisor::{
     Answer, Done, FIRST_TOKEN, Job, Progress, Service, TICK, Trigger, seed, value,
 };
@@ -245,6 +245,7 @@ impl NatService {
         Report {
             name: self.name.clone(),
             pid: std::process::id(),
+            sandbox: sandbox::state().cloned(),
             device: self.device(),
             mtu: self.wanted.mtu,
             addresses: addresses.to_vec(),

@@ -1,5 +1,6 @@
 //! What a NAT reports.
 
+use crate::sandbox::SandboxState;
 use adit_engine::Transport;
 use adit_nat::{FlowChange, FlowNews, FlowRow, Gateway, Publish};
 use adit_runtime::{Runner, SpliceCounts};
@@ -17,6 +18,9 @@ pub struct Nat {
     pub name: String,
     /// Its process.
     pub pid: u32,
+    /// The sandbox that its process is in.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub sandbox: Option<SandboxState>,
     /// The device inside, or the ports of guests.
     pub device: String,
     /// Its IP MTU.

@@ -18,6 +18,7 @@ mod state;
 mod unsaved;
 pub mod wanted;
 
+use crate::confine;
 use crate::control::http::{Method, Request};
 use crate::control::socket::ControlSocket;
 use crate::error::{Error, Result};
@@ -25,6 +26,9 @@ use crate::event::Events;
 use crate::supervisor::{
     Answer, Hangup, Job, Progress, Service, Supervisor, TICK, Trigger, seed, value,
 };
+use crate::sandbox::{Level, Needs, Sandbox};
+use crate::switch::mirror::MirrorTo;
+use crate::switch::port::WantedPort;
 use crate::switch::state::{Numbers, SwitchService};
 use crate::switch::wanted::WantedSwitch;
 use adit_engine::switch::{Accelerate, Switch, SwitchConfig};
@@ -39,7 +43,10 @@ use std::collections::BTreeSet;
 ///
 /// # Errors
 /// It cannot start; nothing is left behind then.
-pub fn run(plan: Plan, wanted: WantedSwitch, events: Events) -> Result<()> {
+pub fn run(plan: Plan, wanted: WantedSwitch, level: Level, events: Events) -> Result<()> {
+    // First: the helper is a copy of this process from before its threads.
+    let again = plan.clone();
+    let sandbox = Sandbox::prepare(level, confine::policy(move || again.read()))?;
     let socket = ControlSocket::open(wanted.name.clone(), "switch")?;
     let warnings = plan::warnings(&wanted).into_iter().map(|text| format!("warning: {text}"));
     let notes: Vec<String> = socket.note.iter().cloned().chain(warnings).collect();
@@ -72,6 +79,7 @@ pub fn run(plan: Plan, wanted: WantedSwitch, events: Events) -> Result<()> {
     service.start(&mut runner, wanted)?;
     let note = accelerate::check(&mut service, &runner)?;
     let ports = service.ports.iter().map(|port| port.wanted.name.clone()).collect();
+    confine::enter(&sandbox, &needs(&service.wanted), &events)?;
     let mut supervisor = Supervisor::new(service, socket, events.clone());
     supervisor.ready(ports);
     notes.iter().chain(&note).for_each(|note| events.note(note));
@@ -88,6 +96,18 @@ pub fn run(plan: Plan, wanted: WantedSwitch, events: Events) -> Result<()> {
     events.flush();
     supervisor.finish();
     result
+}
+
+/// What it needs once it runs: it removes its control socket, and writes recordings that are there.
+fn needs(wanted: &WantedSwitch) -> Needs {
+    let mut needs = confine::needs_with_ports();
+    let own = wanted.ports.iter().filter_map(WantedPort::own_mirror);
+    for mirror in wanted.mirrors.iter().cloned().chain(own) {
+        if let MirrorTo::File(path) = &mirror.to {
+            needs.writes_beside(path);
+        }
+    }
+    needs
 }
 
 impl SwitchService {

@@ -21,7 +21,7 @@ use adit_service::host::executor::{Executor, Outcome};
 use adit_service::namespace::attach::{Interface, Target, attach};
 use adit_service::namespace::{PrivateFiles, Running};
 use adit_service::nat;
-use adit_service::sandbox::Needs;
+use adit_service::sandbox::{Level, Needs};
 use adit_service::supervisor::Supervisor;
 use adit_service::supervisor::guest::Guest;
 use std::net::IpAddr;
@@ -38,6 +38,7 @@ pub(super) fn run(options: &Options, wanted: &WantedTunnel, events: &Events) -> 
         private_key: None,
         device_netns: Some(String::new()),
         pipe: Pipe::None,
+        sandbox: Level::Off,
         faster: 1,
     };
     let mut loaded = up.load()?;
@@ -71,7 +72,7 @@ pub(super) fn run(options: &Options, wanted: &WantedTunnel, events: &Events) -> 
     let changes = HostChanges::new(loaded.name, Some(target.open()?), given);
     // Now, as the tunnel starts threads.
     options.enter_sandbox(needs(&loaded.config), events)?;
-    let start = Start { loaded, plan, socket, uapi: None, changes, signals: None, recording };
+    let start = Start { loaded, plan, socket, uapi: None, changes, signals: None, recording, pipe: None };
     let (mut runner, supervisor) = up.start(start, events)?;
     if let Some(profiles) = &wanted.netem {
         let port = TunnelEngine::device(Mode::Tun);

@@ -1,6 +1,6 @@
 //! `adit lab up`.
 
-use crate::commands::background::{detach, notify_ready};
+use crate::commands::background::{Detached, detach};
 use crate::commands::lab::wanted::Wanted;
 use crate::context::Context;
 use crate::exit::Exit;
@@ -82,7 +82,7 @@ impl Observer for Background {
         self.events.send(event);
         match event {
             Event::Part { state, .. } if state == DEGRADED => self.exit = Exit::NotSo,
-            Event::Ready { .. } => notify_ready(self.exit),
+            Event::Ready { .. } => Detached::new().notify_ready(self.exit),
             _ => {}
         }
     }

@@ -1,6 +1,7 @@
 //! `adit tunnel up`, `check`, `down`, `reload`.
 
-use crate::commands::background::{detach, notify_ready};
+use crate::commands::background::{Detached, detach};
+use crate::commands::sandbox::SandboxArgs;
 use crate::commands::running::Named;
 use crate::context::Context;
 use crate::exit::Exit;
@@ -69,6 +70,8 @@ pub(crate) struct UpArgs {
     /// Divisor of all protocol intervals, for tests
     #[arg(long, hide = true, default_value = "1")]
     faster: u32,
+    #[command(flatten)]
+    sandbox: SandboxArgs,
 }
 
 #[derive(Debug, clap::Args)]
@@ -115,6 +118,7 @@ impl UpArgs {
             hooks: self.hooks,
             private_key: self.private_key_file,
             device_netns: self.device_netns,
+            sandbox: self.sandbox.level,
             faster: self.faster,
         };
         if context.dry_run {
@@ -132,7 +136,8 @@ impl UpArgs {
         if self.detached {
             // Outlive the terminal. The call fails only if we lead a session already, which is fine.
             let _ = rustix::process::setsid();
-            options.run(&events, || notify_ready(Exit::Ok))?;
+            let background = Detached::new();
+            options.run(&events, || background.notify_ready(Exit::Ok))?;
             return Ok(Exit::Ok);
         }
         let up = || {

@@ -1,0 +1,72 @@
+//! What a tunnel needs in its sandbox, and what its helper allows.
+
+use crate::file::conf::HookPolicy;
+use crate::file::config::Config;
+use crate::file::load::{Given, load_complete};
+use crate::host::{hooks, surroundings, timestamps};
+use adit_device::IfName;
+use adit_service::confine;
+use adit_service::helper::{self, Allowed, Policy};
+use adit_service::sandbox::Needs;
+use std::path::PathBuf;
+
+/// The system calls of a tunnel, beside those of its loop: timestamps are written to files, pages with keys are locked, threads
+/// for slow work get the usual priority.
+const SYSCALLS: &[&str] = &[
+    "fchmod",
+    "fdatasync",
+    "fsync",
+    "getpriority",
+    "mlock",
+    "prlimit64",
+    "rename",
+    "setpriority",
+    "unlink",
+];
+
+/// What it needs once it is about to open its sockets.
+#[must_use]
+pub(crate) fn needs() -> Needs {
+    let mut needs = confine::needs();
+    needs.syscalls.extend(adit_runtime::peer_syscalls());
+    needs.syscalls.push(SYSCALLS);
+    if let Some(folder) = timestamps::folder() {
+        // Without it, nothing can be kept: that is reported when it is tried.
+        let _ = std::fs::create_dir_all(&folder);
+        needs.writable.push(folder);
+    }
+    needs.writable.push(PathBuf::from(crate::uapi::socket::FOLDER));
+    needs
+}
+
+/// The policy of a tunnel: the files of its configuration, its hooks, the names of its endpoints.
+pub(crate) fn policy(
+    files: Vec<PathBuf>,
+    hooks: HookPolicy,
+    device_netns: Option<String>,
+) -> Policy {
+    let has_netns = device_netns.is_some();
+    let read = move || {
+        let given = Given { private_key: true, device_netns: has_netns };
+        let (loaded, files) = helper::recorded(|| load_complete(&files, hooks, given));
+        let mut allowed = Allowed { files, ..Allowed::default() };
+        if let Ok(loaded) = loaded {
+            allowed.programs = programs(&loaded.config, &loaded.name);
+            allowed.names = names(&loaded.config);
+        }
+        allowed
+    };
+    Policy::new(read).answering(move |bytes| surroundings::answer(bytes, device_netns.as_deref()))
+}
+
+fn programs(config: &Config, name: &IfName) -> Vec<Vec<String>> {
+    let hooks = &config.interface.hooks;
+    let own = [&hooks.pre_up, &hooks.post_up, &hooks.pre_down, &hooks.post_down];
+    let peers = config.peers.iter().flat_map(|peer| [&peer.up, &peer.down]);
+    own.into_iter().chain(peers).flatten().map(|hook| hooks::words(hook, name)).collect()
+}
+
+fn names(config: &Config) -> std::collections::BTreeSet<String> {
+    let endpoints = config.peers.iter().flat_map(|peer| [&peer.endpoint, &peer.endpoint_tcp]);
+    endpoints.flatten().filter_map(|endpoint| endpoint.name().map(str::to_owned)).collect()
+}
