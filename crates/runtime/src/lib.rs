@@ -126,7 +126,6 @@ pub fn loop_syscalls() -> impl Iterator<Item = &'static [&'static str]> {
         wake::mailbox::SYSCALLS,
         wake::links::SYSCALLS,
         port::kinds::device::SYSCALLS,
-        record::sink::SYSCALLS,
     ]
     .into_iter()
 }
@@ -139,6 +138,7 @@ pub fn port_syscalls() -> impl Iterator<Item = &'static [&'static str]> {
         port::datagram::SYSCALLS,
         socket::udp::SYSCALLS,
         record::rotate::SYSCALLS,
+        record::sink::SYSCALLS,
         runner::accelerator::SYSCALLS,
     ]
     .into_iter()
@@ -151,7 +151,8 @@ pub fn peer_syscalls() -> impl Iterator<Item = &'static [&'static str]> {
 
 /// Those of a loop whose engine has flows, which opens their sockets.
 pub fn syscalls() -> impl Iterator<Item = &'static [&'static str]> {
-    loop_syscalls().chain([socket::flow::SYSCALLS, socket::splice::SYSCALLS])
+    let flows = [record::sink::SYSCALLS, socket::flow::SYSCALLS, socket::splice::SYSCALLS];
+    loop_syscalls().chain(flows)
 }
 
 /// The example of the README.

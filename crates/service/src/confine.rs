@@ -62,10 +62,32 @@ const ENDINGS: [&str; 5] = ["toml", "txt", "csv", "dist", "trace"];
 /// # Errors
 /// A stage was refused that must hold.
 pub fn enter(sandbox: &Sandbox, needs: &Needs, events: &Events) -> Result<()> {
+    give_up(sandbox, needs, events)?;
+    restrict_calls(sandbox, needs, events)
+}
+
+/// Enters all but the last stage, before the first thread.
+///
+/// # Errors
+/// A stage was refused that must hold.
+pub fn give_up(sandbox: &Sandbox, needs: &Needs, events: &Events) -> Result<()> {
     // Opened before the sandbox forbids it.
     notify::socket();
-    if let Some(note) = sandbox.enter(needs)? {
-        events.note(format!("warning: {note}"));
-    }
+    warn(sandbox.give_up(needs)?, events);
     Ok(())
+}
+
+/// Enters the last stage, when everything is open.
+///
+/// # Errors
+/// A stage was refused that must hold.
+pub fn restrict_calls(sandbox: &Sandbox, needs: &Needs, events: &Events) -> Result<()> {
+    warn(sandbox.restrict_calls(needs)?, events);
+    Ok(())
+}
+
+fn warn(lacking: Option<String>, events: &Events) {
+    if let Some(lacking) = lacking {
+        events.note(format!("warning: {lacking}"));
+    }
 }

@@ -14,11 +14,8 @@ use std::path::PathBuf;
 /// for slow work get the usual priority.
 const SYSCALLS: &[&str] = &[
     "fchmod",
-    "fdatasync",
     "fsync",
-    "getpriority",
     "mlock",
-    "prlimit64",
     "rename",
     "setpriority",
     "unlink",
@@ -26,7 +23,7 @@ const SYSCALLS: &[&str] = &[
 
 /// What it needs once it is about to open its sockets.
 #[must_use]
-pub(crate) fn needs() -> Needs {
+pub fn needs() -> Needs {
     let mut needs = confine::needs();
     needs.syscalls.extend(adit_runtime::peer_syscalls());
     needs.syscalls.push(SYSCALLS);

@@ -44,7 +44,7 @@
 pub mod address;
 pub mod attach;
 mod cipher;
-mod confine;
+pub mod confine;
 pub mod daemon;
 pub mod down;
 pub mod drop_in;

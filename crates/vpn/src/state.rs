@@ -220,7 +220,7 @@ pub fn view(
     let tunnel = &runner.engine().tunnel;
     View {
         ifname,
-        sandbox: sandbox::state().cloned(),
+        sandbox: sandbox::state(),
         public_key: tunnel.public_key().map(|key| key.to_base64().to_string()),
         listen_port: runner.peers().map_or(0, PeerSockets::port),
         mtu,

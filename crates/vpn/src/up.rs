@@ -141,7 +141,8 @@ impl Options {
         let pipe = self.pipe.open()?;
         let priority = RaisedPriority::new();
         // Before the first thread: the sockets and the device are opened by the helper.
-        adit_service::confine::enter(&sandbox, &confine::needs(), events)?;
+        let needs = confine::needs();
+        adit_service::confine::give_up(&sandbox, &needs, events)?;
         let start = Start {
             loaded,
             plan: startup.plan,
@@ -159,7 +160,8 @@ impl Options {
         if started.is_ok() {
             ready();
             supervisor.ready(Vec::new());
-            result = supervisor.run(&mut runner);
+            result = adit_service::confine::restrict_calls(&sandbox, &needs, events)
+                .and_then(|()| supervisor.run(&mut runner));
         }
         drop(priority);
         let is_up = started.is_ok();

@@ -9,3 +9,29 @@ pub(crate) struct SandboxArgs {
     #[arg(long = "sandbox", value_name = "require|try|off", default_value = "try", hide_default_value = true)]
     pub(crate) level: Level,
 }
+
+#[cfg(test)]
+mod tests {
+    use adit_service::sandbox::{Needs, is_known, seccomp};
+    use adit_service::{confine, nat};
+
+    /// The most system calls that a command may make: a list that a person can read.
+    const CALLS_MAX: usize = 60;
+
+    #[test]
+    fn each_command_makes_few_calls_and_all_have_numbers() {
+        let commands: [(&str, Needs); 4] = [
+            ("capture", crate::capture::run::needs()),
+            ("switch, netem", confine::needs_with_ports()),
+            ("tunnel", adit_vpn::confine::needs()),
+            ("nat", nat::needs()),
+        ];
+        for (command, needs) in commands {
+            let unknown = needs.syscalls.iter().flat_map(|list| list.iter()).find(|name| !is_known(name));
+            assert_eq!(unknown, None, "{command}");
+            let calls = seccomp::calls(&needs);
+            let count = calls.len();
+            assert!((20..=CALLS_MAX).contains(&count), "{command}: {count} calls: {calls:?}");
+        }
+    }
+}

@@ -1,6 +1,7 @@
 //! The capabilities that are left, and none that an executed program could add.
 
 use crate::sandbox::needs::Needs;
+use crate::sandbox::state;
 use rustix::process::{DumpableBehavior, set_dumpable_behavior};
 use rustix::thread::{
     CapabilitySet, CapabilitySets, clear_ambient_capability_set,
@@ -22,11 +23,13 @@ pub(super) fn drop_all(needs: &Needs) -> io::Result<()> {
     let kept = have.permitted & needs.capabilities;
     let sets =
         CapabilitySets { effective: kept, permitted: kept, inheritable: CapabilitySet::empty() };
-    Ok(set_capabilities(None, sets)?)
+    set_capabilities(None, sets)?;
+    state::note(|state| (state.no_new_privs, state.capabilities) = (true, effective()));
+    Ok(())
 }
 
 /// Those that the calling thread has, by name.
-pub(super) fn effective() -> Vec<String> {
+fn effective() -> Vec<String> {
     let have = rustix::thread::capabilities(None).map(|sets| sets.effective);
     let names = have.unwrap_or(CapabilitySet::empty());
     names.iter_names().map(|(name, _)| format!("CAP_{name}")).collect()

@@ -1,6 +1,7 @@
 //! Landlock: which files the process may still open, and that it opens no TCP connection.
 
 use crate::sandbox::needs::Needs;
+use crate::sandbox::state;
 use landlock::{
     ABI, Access, AccessFs, AccessNet, CompatLevel, Compatible, Ruleset, RulesetAttr,
     RulesetCreatedAttr, RulesetStatus, Scope, path_beneath_rules,
@@ -11,7 +12,7 @@ use std::io;
 const NEWEST: ABI = ABI::V6;
 
 /// Its number.
-pub(super) const NEWEST_NUMBER: u32 = 6;
+const NEWEST_NUMBER: u32 = 6;
 
 /// Runs without privilege, once `no_new_privs` is set. Descriptors that are open stay open.
 pub(super) fn restrict(needs: &Needs) -> io::Result<()> {
@@ -35,7 +36,10 @@ pub(super) fn restrict(needs: &Needs) -> io::Result<()> {
         .map_err(failed)?;
     match ruleset.restrict_self().map_err(failed)?.ruleset {
         RulesetStatus::NotEnforced => Err(rustix::io::Errno::OPNOTSUPP.into()),
-        _ => Ok(()),
+        _ => {
+            state::note(|state| state.landlock = version().min(NEWEST_NUMBER));
+            Ok(())
+        }
     }
 }
 

@@ -134,12 +134,33 @@ impl Sandbox {
     /// # Errors
     /// As [`enter`].
     pub fn enter(&self, needs: &Needs) -> Result<Option<String>> {
+        Ok(notes([self.give_up(needs)?, self.restrict_calls(needs)?]))
+    }
+
+    /// Enters all but the last stage: capabilities and files, which a thread passes on to those that it starts. So it comes
+    /// before the first of them. From then on the helper opens everything.
+    ///
+    /// # Errors
+    /// As [`enter`].
+    pub fn give_up(&self, needs: &Needs) -> Result<Option<String>> {
         if let Some(error) = &self.failure {
             return Ok(Some(format!("there is no sandbox: cannot start its helper process: {error}")));
         }
         self.helper.iter().for_each(Helper::install);
-        enter(self.level, needs)
+        run(self.level, needs, &STAGES[..CALLS])
     }
+
+    /// Enters the last stage, which holds for all threads: when everything is open.
+    ///
+    /// # Errors
+    /// As [`enter`].
+    pub fn restrict_calls(&self, needs: &Needs) -> Result<Option<String>> {
+        run(self.level, needs, &STAGES[CALLS..])
+    }
+}
+
+fn notes(notes: [Option<String>; 2]) -> Option<String> {
+    notes.into_iter().flatten().reduce(|first, second| format!("{first}; {second}"))
 }
 
 fn refused(stage: &str, error: &io::Error) -> Error {
@@ -149,35 +170,40 @@ fn refused(stage: &str, error: &io::Error) -> Error {
     new
 }
 
+/// The stages, in order.
+const STAGES: [(&str, Stage); 4] = [
+    ("an empty mount namespace", mounts::isolate),
+    ("no capabilities", capabilities::drop_all),
+    ("Landlock", landlock::restrict),
+    ("seccomp", seccomp::restrict),
+];
+
+/// The place of the last stage.
+const CALLS: usize = 3;
+
 /// Enters the sandbox, for good. Returns what was refused, for a note.
 ///
 /// # Errors
 /// [`SANDBOX`]: a stage was refused, with [`Level::Require`].
 pub fn enter(level: Level, needs: &Needs) -> Result<Option<String>> {
+    run(level, needs, &STAGES)
+}
+
+fn run(level: Level, needs: &Needs, stages: &[(&str, Stage)]) -> Result<Option<String>> {
     if level == Level::Off {
         return Ok(None);
     }
-    let stages: [(&str, Stage); 4] = [
-        ("an empty mount namespace", mounts::isolate),
-        ("no capabilities", capabilities::drop_all),
-        ("Landlock", landlock::restrict),
-        ("seccomp", seccomp::restrict),
-    ];
-    // What is in force is looked up before the last stage forbids to.
-    let mut state = SandboxState::default();
     let mut refusals = Vec::new();
-    for (number, (name, stage)) in stages.into_iter().enumerate() {
-        if number == 0 && !needs.mounts {
-            continue;
-        }
+    for (name, stage) in stages {
         match stage(needs) {
-            Ok(()) => state.entered(number, needs),
+            Ok(()) => {}
             Err(error) if level == Level::Require => return Err(refused(name, &error)),
             Err(error) => refusals.push(format!("{name} ({error})")),
         }
     }
-    state.keep();
-    exercise::run();
+    if stages.len() != CALLS {
+        exercise::run();
+    }
     let note = || format!("the sandbox is without {}", refusals.join(", "));
     Ok((!refusals.is_empty()).then(note))
 }

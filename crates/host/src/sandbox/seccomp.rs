@@ -6,6 +6,7 @@
 //! message.
 
 use crate::sandbox::needs::Needs;
+use crate::sandbox::state;
 use crate::sandbox::syscalls::{FORBIDDEN, NAMES, PROCESS, number};
 use std::collections::BTreeSet;
 use std::io;
@@ -15,7 +16,8 @@ use std::io;
 const MAP_COMMANDS: [u64; 4] = [1, 2, 3, 24];
 
 /// The calls of a list that this processor has, each once.
-pub(super) fn calls(needs: &Needs) -> BTreeSet<&'static str> {
+#[must_use]
+pub fn calls(needs: &Needs) -> BTreeSet<&'static str> {
     let names = needs.syscalls.iter().chain(&[PROCESS]).flat_map(|list| list.iter().copied());
     names.filter(|name| number(name).is_some()).collect()
 }
@@ -49,7 +51,9 @@ pub(super) fn restrict(needs: &Needs) -> io::Result<()> {
     let (other, listed) = (SeccompAction::Trap, SeccompAction::Allow);
     let filter = SeccompFilter::new(rules, other, listed, arch).map_err(|error| failed(&error))?;
     let program = BpfProgram::try_from(filter).map_err(|error| failed(&error))?;
-    seccompiler::apply_filter_all_threads(&program).map_err(|error| failed(&error))
+    seccompiler::apply_filter_all_threads(&program).map_err(|error| failed(&error))?;
+    state::note(|state| state.system_calls = Some(calls(needs).len()));
+    Ok(())
 }
 
 /// Whether this kernel, on this processor, has filters for system calls.

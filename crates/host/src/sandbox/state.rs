@@ -1,12 +1,10 @@
 //! What is in force, for `show`.
 
 use crate::helper;
-use crate::sandbox::needs::Needs;
-use crate::sandbox::{capabilities, landlock, seccomp};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use std::fmt;
-use std::sync::OnceLock;
+use std::sync::{Mutex, PoisonError};
 
 /// The sandbox that a program is in.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
@@ -28,34 +26,21 @@ pub struct SandboxState {
     pub helper: Option<u32>,
 }
 
-static STATE: OnceLock<SandboxState> = OnceLock::new();
+static STATE: Mutex<Option<SandboxState>> = Mutex::new(None);
 
 /// What is in force in this process; `None` outside of a sandbox.
 #[must_use]
-pub fn state() -> Option<&'static SandboxState> {
-    STATE.get()
+pub fn state() -> Option<SandboxState> {
+    STATE.lock().unwrap_or_else(PoisonError::into_inner).clone()
 }
 
-impl SandboxState {
-    /// A stage is done, by its number.
-    pub(super) fn entered(&mut self, stage: usize, needs: &Needs) {
-        match stage {
-            0 => self.own_mounts = true,
-            1 => (self.no_new_privs, self.capabilities) = (true, capabilities::effective()),
-            2 => self.landlock = landlock::version().min(landlock::NEWEST_NUMBER),
-            _ => self.system_calls = Some(seccomp::calls(needs).len()),
-        }
-    }
-
-    /// Keeps it for [`state`].
-    pub(super) fn keep(mut self) {
-        if !self.no_new_privs {
-            self.capabilities = capabilities::effective();
-        }
-        self.helper = helper::installed().map(|helper| helper.pid());
-        // A process enters one sandbox.
-        let _ = STATE.set(self);
-    }
+/// Notes that a stage is done.
+pub(super) fn note(stage: impl FnOnce(&mut SandboxState)) {
+    let helper = helper::installed().map(|helper| helper.pid());
+    let mut state = STATE.lock().unwrap_or_else(PoisonError::into_inner);
+    let state = state.get_or_insert_default();
+    state.helper = helper;
+    stage(state);
 }
 
 impl fmt::Display for SandboxState {

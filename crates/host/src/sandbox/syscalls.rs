@@ -10,7 +10,9 @@ pub(super) const PROCESS: &[&str] = &[
     "mremap",
     "munmap",
     // Threads: the background jobs of a service.
+    #[cfg(target_env = "gnu")]
     "clone3",
+    #[cfg(not(target_env = "gnu"))]
     "clone",
     "set_robust_list",
     "rseq",
@@ -20,7 +22,6 @@ pub(super) const PROCESS: &[&str] = &[
     "exit",
     "gettid",
     "prctl",
-    "membarrier",
     // Signals, and a panic's abort.
     "rt_sigaction",
     "rt_sigprocmask",
@@ -36,16 +37,11 @@ pub(super) const PROCESS: &[&str] = &[
     "writev",
     "close",
     "fcntl",
-    "dup",
-    "dup3",
-    "poll",
     "ppoll",
     "pipe2",
-    "lseek",
     // Clock and random numbers, where the vDSO does not have them.
     "clock_gettime",
     "clock_nanosleep",
-    "nanosleep",
     "getrandom",
     // std asks for the type of a descriptor, and for the size of a terminal.
     "fstat",

@@ -9,7 +9,8 @@ use std::net::SocketAddr;
 use std::os::fd::{AsFd, BorrowedFd};
 
 /// The system calls of an open socket; quinn-udp sets its options and asks for the version of the kernel.
-pub(crate) const SYSCALLS: &[&str] = &["getsockopt", "recvmsg", "sendmsg", "setsockopt", "uname"];
+pub(crate) const SYSCALLS: &[&str] =
+    &["getsockname", "getsockopt", "recvmmsg", "recvmsg", "sendmsg", "setsockopt", "uname"];
 
 /// How many bytes of datagrams may wait in the kernel each way: 64 trains of 64 KiB. It is the queue
 /// of a port that is behind the socket; past it, datagrams are dropped and counted.

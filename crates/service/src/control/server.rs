@@ -22,15 +22,12 @@ pub const SYSCALLS: &[&str] = &[
     "accept4",
     "epoll_ctl",
     "epoll_pwait",
-    "epoll_wait",
     "getsockopt",
-    "getuid",
     "geteuid",
     "recvfrom",
     "sendto",
     "timerfd_settime",
     "unlink",
-    "unlinkat",
 ];
 
 /// The most clients at a time: people and scripts ask, and not by the hundred. Further ones get an

@@ -170,7 +170,7 @@ impl LinkService {
         LinkStatus {
             name: self.name.clone(),
             pid: std::process::id(),
-            sandbox: sandbox::state().cloned(),
+            sandbox: sandbox::state(),
             seed: self.seed,
             ports: ends
                 .map(|(end, gone)| End { name: end.name.clone(), gone: gone.clone() })

@@ -245,7 +245,7 @@ impl NatService {
         Report {
             name: self.name.clone(),
             pid: std::process::id(),
-            sandbox: sandbox::state().cloned(),
+            sandbox: sandbox::state(),
             device: self.device(),
             mtu: self.wanted.mtu,
             addresses: addresses.to_vec(),

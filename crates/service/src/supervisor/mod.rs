@@ -37,6 +37,7 @@ use adit_runtime::{Event as LoopEvent, Handler, Interest, Next, Signal, Token};
 use background::BackgroundReader;
 use serde_json::Value;
 use std::fmt;
+use std::io;
 use std::time::Duration;
 
 /// How often a service asks its engine for news and flushes its recordings and events: people read
@@ -153,15 +154,17 @@ pub struct Supervisor<S: Service> {
     socket: ControlSocket,
     events: Events,
     background: BackgroundReader<S::Change>,
-    watchdog: Option<Watchdog>,
+    /// Made before a sandbox forbids it.
+    watchdog: io::Result<Option<Watchdog>>,
     is_stopping: bool,
 }
 
 impl<S: Service> Supervisor<S> {
     /// A supervisor that answers at `socket` and reports to `events`.
-    pub const fn new(service: S, socket: ControlSocket, events: Events) -> Self {
+    pub fn new(service: S, socket: ControlSocket, events: Events) -> Self {
         let background = BackgroundReader::new();
-        Self { service, socket, events, background, watchdog: None, is_stopping: false }
+        let watchdog = Watchdog::of_environment();
+        Self { service, socket, events, background, watchdog, is_stopping: false }
     }
 
     /// Reports that the service is running, to the observer and the service manager.
@@ -177,12 +180,13 @@ impl<S: Service> Supervisor<S> {
     /// Those of epoll, which no packet and no peer can cause.
     pub fn run(&mut self, runner: &mut Runner<S::Engine>) -> Result<()> {
         let readable = Interest { readable: true, writable: false };
-        let watchdog = Watchdog::of_environment().and_then(|watchdog| {
-            self.watchdog = watchdog;
-            let timer = self.watchdog.as_ref().map(|watchdog| &watchdog.0);
-            timer.map_or(Ok(()), |timer| runner.watch(timer, WATCHDOG, readable))
+        let watchdog = std::mem::replace(&mut self.watchdog, Ok(None)).and_then(|watchdog| {
+            let timer = watchdog.as_ref().map(|watchdog| &watchdog.0);
+            timer.map_or(Ok(()), |timer| runner.watch(timer, WATCHDOG, readable))?;
+            Ok(watchdog)
         });
-        watchdog.map_err(|error| Error::io("watch", "the timer of the watchdog", &error))?;
+        let failed = |error| Error::io("watch", "the timer of the watchdog", &error);
+        self.watchdog = Ok(watchdog.map_err(failed)?);
         if let Some(server) = &self.socket.server {
             let watched = runner.watch(server, CONTROL, readable);
             watched.map_err(|error| Error::io("watch", "the control socket", &error))?;
@@ -293,7 +297,9 @@ impl<S: Service> Handler<S::Engine> for Supervisor<S> {
             }
             LoopEvent::Ready(CONTROL) => self.serve(runner),
             LoopEvent::Ready(JOB) => self.apply(runner),
-            LoopEvent::Ready(WATCHDOG) => self.watchdog.iter().for_each(Watchdog::report),
+            LoopEvent::Ready(WATCHDOG) => {
+                self.watchdog.iter().flatten().for_each(Watchdog::report);
+            }
             LoopEvent::Signal(Signal::Hangup) => match self.service.hangup() {
                 Hangup::Reload => self.background.queue(Trigger::Reload(None)),
                 Hangup::Stop => return Next::Stop,

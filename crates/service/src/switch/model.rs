@@ -423,7 +423,7 @@ pub fn switch(name: String, config: &SwitchConfig, fdb_entries: usize) -> Switch
     Switch {
         name,
         pid: std::process::id(),
-        sandbox: sandbox::state().cloned(),
+        sandbox: sandbox::state(),
         file: None,
         unsaved: Vec::new(),
         seed: 0,
