@@ -137,11 +137,15 @@ pub fn port_syscalls() -> impl Iterator<Item = &'static [&'static str]> {
         port::kinds::unix::SYSCALLS,
         port::datagram::SYSCALLS,
         socket::udp::SYSCALLS,
-        record::rotate::SYSCALLS,
-        record::sink::SYSCALLS,
         runner::accelerator::SYSCALLS,
     ]
     .into_iter()
+    .chain(record_syscalls())
+}
+
+/// Those of recordings.
+pub fn record_syscalls() -> impl Iterator<Item = &'static [&'static str]> {
+    [record::rotate::SYSCALLS, record::sink::SYSCALLS].into_iter()
 }
 
 /// Those of sockets to peers, and of streams of messages.

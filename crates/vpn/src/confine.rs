@@ -27,11 +27,7 @@ pub fn needs() -> Needs {
     let mut needs = confine::needs();
     needs.syscalls.extend(adit_runtime::peer_syscalls());
     needs.syscalls.push(SYSCALLS);
-    if let Some(folder) = timestamps::folder() {
-        // Without it, nothing can be kept: that is reported when it is tried.
-        let _ = std::fs::create_dir_all(&folder);
-        needs.writable.push(folder);
-    }
+    needs.writable.extend(timestamps::make_folder());
     needs.writable.push(PathBuf::from(crate::uapi::socket::FOLDER));
     needs
 }

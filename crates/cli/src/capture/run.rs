@@ -38,24 +38,14 @@ pub(crate) struct Show {
     pub(crate) bytes: bool,
 }
 
-/// The system calls of a capture: its device or packet socket, netlink that is open, files and pipes.
-const SYSCALLS: &[&str] = &[
-    "getsockopt",
-    "openat",
-    "poll",
-    "ppoll",
-    "read",
-    "recvfrom",
-    "recvmsg",
-    "sendto",
-    "unlink",
-    "write",
-];
+/// The system calls of a capture: its device or packet socket, netlink that is open, the list of time zones.
+const SYSCALLS: &[&str] = &["getdents64", "getsockopt", "ioctl", "recvfrom", "recvmsg", "sendto"];
 
 /// What a capture needs once it runs: the time zone, to show times.
 pub(crate) fn needs() -> Needs {
     let zones = ["/usr/share/zoneinfo", "/etc/localtime", "/etc/timezone"];
     let mut needs = Needs { readable: zones.map(Into::into).to_vec(), ..Needs::by_landlock() };
+    needs.syscalls.extend(adit_runtime::record_syscalls());
     needs.syscalls.push(SYSCALLS);
     needs
 }

@@ -61,7 +61,7 @@ pub struct Timestamps {
 impl Timestamps {
     /// Reads the file of the tunnel of this name. A mistake in the file is a warning.
     pub fn open(name: &str, events: &Events) -> Self {
-        let Some(folder) = folder() else { return Self::default() };
+        let Some(folder) = make_folder() else { return Self::default() };
         let file = folder.join(format!("{name}.timestamps"));
         let mut timestamps = Self::default();
         match read(&file) {
@@ -163,9 +163,6 @@ impl Save {
     /// # Errors
     /// EACCES, ENOSPC, EROFS.
     pub fn write(&self) -> io::Result<()> {
-        if let Some(folder) = self.file.parent() {
-            DirBuilder::new().recursive(true).mode(0o700).create(folder)?;
-        }
         file::replace(&self.file, &self.text, 0o600)
     }
 }
@@ -198,6 +195,16 @@ fn parse_stamp(text: &str) -> Option<Tai64n> {
         *byte = u8::from_str_radix(text.get(2 * at..2 * at + 2)?, 16).ok()?;
     }
     Some(Tai64n::from_bytes(bytes))
+}
+
+/// The folder of the files, which is made if it can be: before a sandbox forbids it. What cannot be written there is a warning
+/// later.
+pub(crate) fn make_folder() -> Option<PathBuf> {
+    let folder = folder()?;
+    if !folder.is_dir() {
+        let _ = DirBuilder::new().recursive(true).mode(0o700).create(&folder);
+    }
+    Some(folder)
 }
 
 /// The folder that systemd made for the service, else the user's own, or root's.
