@@ -35,10 +35,12 @@ use adit_engine::Endpoint;
 use adit_packet::Instant;
 use adit_runtime::port::kinds::device::DevicePort;
 use adit_runtime::{Event, Gone, Interest, Next, PeerOptions, PeerSockets, Runner, Token};
-use adit_service::control::http::{Method, Request};
+use adit_service::control::http::{JSON, Method, Request};
+use adit_service::control::route::{PAGE, Route, SchemaOf, schema};
 use adit_service::control::server::Reply;
 use adit_service::error::{Error, Kind, Result, SYSTEM};
 use adit_service::event::Events;
+use adit_service::supervisor::routes::RELOAD;
 use adit_service::supervisor::{Answer, Done, FIRST_TOKEN, Job, Progress, Service, Trigger, value};
 use adit_tunnel::{PublicKey, TunnelEvent};
 use rustix::io::Errno;
@@ -544,9 +546,18 @@ impl Daemon {
     }
 }
 
+/// The requests of a tunnel, beside those of every service.
+pub const ROUTES: &[Route] = &[
+    Route { reply: (JSON, schema::<Reloaded> as SchemaOf), ..RELOAD },
+    Route::get("/tunnel", "the tunnel with its peers", schema::<state::View>),
+    Route::get("/tunnel/peers", "a page of the peers", schema::<state::PeerPage>).query(&[PAGE]),
+];
+
 impl Service for Daemon {
     type Engine = TunnelEngine;
     type Change = Change;
+
+    const ROUTES: &'static [Route] = ROUTES;
 
     /// Reads the files again and plans what they ask for. The tunnel has no other request that takes long.
     fn job(&self, _: &Trigger) -> Result<Job<Change>> {
@@ -597,6 +608,10 @@ impl Service for Daemon {
     fn answer(&mut self, runner: &mut Runner<TunnelEngine>, request: &Request) -> Answer {
         match (request.method, request.path.as_str()) {
             (Method::Get, "/tunnel") => Answer::from(self.status(runner)),
+            (Method::Get, "/tunnel/peers") => {
+                let page = state::PeerPage::of(runner, &self.endpoints, &self.rates, request);
+                Answer::from(page.and_then(|page| value(&page)))
+            }
             _ => Answer::Now(Reply::unknown_path(request)),
         }
     }
