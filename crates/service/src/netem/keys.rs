@@ -1,8 +1,8 @@
 //! The keys of a profile: the one list of which options, file reader, `show` and schema are made.
 
+use crate::config::schema::keys;
 use crate::config::table::Table;
 use crate::config::value::{Kind, Value, Wrong, boolean, duration, integer, share, size};
-use crate::control::openapi::keys;
 use adit_engine::netem::{
     CoDel, Corrupt, Discipline, FqCoDel, GilbertElliott, Jitter, Limits, Loss, Outage, Overhead,
     Profile, QueueLimit, Rate,

@@ -1,6 +1,6 @@
 //! The bodies of requests to a switch, as schemas.
 
-use crate::control::openapi::keys;
+use crate::config::schema::keys;
 use crate::kinds::KINDS;
 use crate::switch::changes::Change;
 use crate::switch::keys::KEYS;

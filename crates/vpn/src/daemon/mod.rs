@@ -11,6 +11,9 @@
 //! | [`PeerEvents`] | connected peers and their hooks |
 
 pub mod host;
+mod routes;
+
+pub use routes::ROUTES;
 
 use crate::address::{endpoint_text, udp};
 use crate::daemon::host::{Host, HostResult, SharedChanges, lock};
@@ -35,12 +38,11 @@ use adit_engine::Endpoint;
 use adit_packet::Instant;
 use adit_runtime::port::kinds::device::DevicePort;
 use adit_runtime::{Event, Gone, Interest, Next, PeerOptions, PeerSockets, Runner, Token};
-use adit_service::control::http::{JSON, Method, Request};
-use adit_service::control::route::{PAGE, Route, SchemaOf, schema};
+use adit_service::control::http::{Method, Request};
+use adit_service::control::route::Route;
 use adit_service::control::server::Reply;
 use adit_service::error::{Error, Kind, Result, SYSTEM};
 use adit_service::event::Events;
-use adit_service::supervisor::routes::RELOAD;
 use adit_service::supervisor::{Answer, Done, FIRST_TOKEN, Job, Progress, Service, Trigger, value};
 use adit_tunnel::{PublicKey, TunnelEvent};
 use rustix::io::Errno;
@@ -545,13 +547,6 @@ impl Daemon {
         Next::Continue
     }
 }
-
-/// The requests of a tunnel, beside those of every service.
-pub const ROUTES: &[Route] = &[
-    Route { reply: (JSON, schema::<Reloaded> as SchemaOf), ..RELOAD },
-    Route::get("/tunnel", "the tunnel with its peers", schema::<state::View>),
-    Route::get("/tunnel/peers", "a page of the peers", schema::<state::PeerPage>).query(&[PAGE]),
-];
 
 impl Service for Daemon {
     type Engine = TunnelEngine;
