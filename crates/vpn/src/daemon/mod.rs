@@ -676,19 +676,8 @@ impl Service for Daemon {
                     self.peers.moved(runner, &peer, from, to);
                 }
                 TunnelEvent::Refused { peer, from } => self.peers.refused(runner, &peer, from),
-                TunnelEvent::ClockAhead { peer, by } => {
-                    let (peer, days) = (peer.to_base64(), by.as_secs() / (24 * 60 * 60));
-                    self.events.note(format!(
-                        "warning: the clock of peer {} is {days} days ahead of this machine's clock; \
-                         set the clock that is wrong",
-                        *peer
-                    ));
-                }
-                TunnelEvent::Cipher { peer, suite } => {
-                    let peer = peer.to_base64();
-                    self.events
-                        .detail(format_args!("packets to {} are encrypted with {suite}", *peer));
-                }
+                TunnelEvent::ClockAhead { peer, by } => self.peers.clock_ahead(&peer, by),
+                TunnelEvent::Cipher { peer, suite } => self.peers.cipher(&peer, suite),
                 TunnelEvent::NotPostQuantum { peer } => self.peers.not_post_quantum(&peer),
                 TunnelEvent::Heard { peer } => {
                     let config = runner.engine().tunnel.peer_config(&peer);
