@@ -10,8 +10,10 @@
 //! ```
 //!
 //! One program decides, and the other follows a mark that only the first can make: whatever happens to the
-//! table between the two, a frame is neither forwarded twice nor lost. A filter ends with its socket, so
-//! nothing is forwarded after the death of the process.
+//! table between the two, a frame is neither forwarded twice nor lost. The first ends with its socket, so
+//! nothing is forwarded after the death of the process. The second ends with a descriptor too, unless the kernel is older
+//! than Linux 6.6. There it is a filter of the packet classifier, which does nothing after a kill until the next start
+//! removes it.
 //!
 //! | file | what |
 //! |---|---|
@@ -25,7 +27,7 @@ mod program;
 mod table;
 
 pub use entry::{Address, Entry, Ingress, SLOTS_MAX};
-pub use table::{Counters, Table};
+pub use table::{Counters, Hook, Table};
 
 #[cfg(test)]
 mod tests;

@@ -47,6 +47,16 @@ pub struct Counters {
     pub egress_bytes: u64,
 }
 
+/// How a program is put on what arrives at an interface.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Hook {
+    /// By a link of tcx, which ends with its descriptor; as a filter where the kernel has none (before Linux 6.6).
+    #[default]
+    Any,
+    /// As a filter of the packet classifier, whatever the kernel has.
+    Filter,
+}
+
 impl Table {
     /// Makes an empty table for `addresses_max` addresses, and loads the program for ingress. `secret` is
     /// a random number.
@@ -76,8 +86,11 @@ impl Table {
     ///
     /// # Errors
     /// As [`IngressProgram::attach`].
-    pub fn link(&self, netns: &Netns, index: IfIndex) -> io::Result<IngressLink> {
-        self.redirect.attach(netns, index)
+    pub fn link(&self, netns: &Netns, index: IfIndex, hook: Hook) -> io::Result<IngressLink> {
+        match hook {
+            Hook::Any => self.redirect.attach(netns, index),
+            Hook::Filter => self.redirect.attach_filter(netns, index),
+        }
     }
 
     /// Lets frames that come in at a port be forwarded by the table, in place of the rules before; the

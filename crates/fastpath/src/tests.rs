@@ -1,6 +1,6 @@
 //! Real veths in namespaces of their own.
 
-use crate::{Address, Counters, Entry, Ingress, Table};
+use crate::{Address, Counters, Entry, Hook, Ingress, Table};
 use adit_device::netlink::{LinkChange, Netlink};
 use adit_device::{IfIndex, IfName, Netns, PacketSocket, PacketSocketOptions, VnetHeader};
 use adit_engine::PortId;
@@ -111,7 +111,7 @@ fn send(cable: &Cable, frame: &[u8]) {
 fn root_frames_between_known_addresses_do_not_reach_the_socket() {
     with_cables(|mut path, a, b, netns| {
         path.set_epoch(1).unwrap();
-        let _links = [&a, &b].map(|cable| path.link(&netns, cable.index).unwrap());
+        let _links = [&a, &b].map(|cable| path.link(&netns, cable.index, Hook::Any).unwrap());
         path.decide(&a.port, &port(0, FastTags::Any)).unwrap();
         let there = frame(B, A, b"\x08\x00");
         let goes_up = || Cable::next(&a.port, 1000).as_ref() == Some(&there);
@@ -162,7 +162,7 @@ fn root_frames_between_known_addresses_do_not_reach_the_socket() {
 fn root_tags_are_put_on_and_taken_off() {
     with_cables(|path, a, b, netns| {
         path.set_epoch(1).unwrap();
-        let _links = [&a, &b].map(|cable| path.link(&netns, cable.index).unwrap());
+        let _links = [&a, &b].map(|cable| path.link(&netns, cable.index, Hook::Any).unwrap());
         let plain = b"\x08\x00".as_slice();
         let ten = b"\x81\x00\x00\x0a\x08\x00".as_slice();
         let cases = [
@@ -207,7 +207,7 @@ fn root_tags_are_put_on_and_taken_off() {
 fn root_ports_that_must_not_meet_do_not() {
     with_cables(|path, a, b, netns| {
         path.set_epoch(1).unwrap();
-        let _links = [&a, &b].map(|cable| path.link(&netns, cable.index).unwrap());
+        let _links = [&a, &b].map(|cable| path.link(&netns, cable.index, Hook::Any).unwrap());
         path.insert(&entry(&a, A, 0, 0, FastForm::Kept)).unwrap();
         let open = (port(0, FastTags::Any), entry(&b, B, 0, 1, FastForm::Kept));
         let with = |group, isolated| {

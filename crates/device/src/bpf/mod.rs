@@ -2,6 +2,7 @@
 //! what arrives at an interface, maps, and an assembler for programs.
 
 pub mod assembler;
+mod classifier;
 mod ingress;
 
 use crate::sys;

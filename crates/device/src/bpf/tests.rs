@@ -76,3 +76,44 @@ fn root_map_is_not_taken_for_a_program() {
     let error = EbpfProgram::from_fd(map.as_fd().try_clone_to_owned().unwrap()).unwrap_err();
     assert_eq!(error.raw_os_error(), Some(libc::EINVAL));
 }
+
+#[test]
+#[ignore = "needs the initial user namespace"]
+fn root_filters_go_with_their_owners_and_leave_those_of_others() {
+    use crate::netlink::{LinkChange, Netlink};
+    let test = || {
+        crate::Netns::enter_new().unwrap();
+        let mut netlink = Netlink::open().unwrap();
+        let names = ["v0", "v1"].map(|name| name.parse().unwrap());
+        let (index, _) = netlink.add_veth(&names[0], &names[1]).unwrap();
+        netlink.set_link(index, &LinkChange::new().up(true)).unwrap();
+        let mut asm = Assembler::default();
+        asm.set(Register::R0, -1);
+        asm.exit();
+        let program = IngressProgram::from_instructions(&asm.finish(), LICENCE).unwrap();
+        let netns = crate::Netns::current().unwrap();
+        let attach = || program.attach_filter(&netns, index).unwrap();
+        let count = |netlink: &mut Netlink| netlink.ingress_filters(index).unwrap().len();
+
+        let one = attach();
+        let other = attach();
+        assert_eq!(count(&mut netlink), 2);
+        drop(one);
+        assert_eq!(count(&mut netlink), 1, "the other has an owner");
+        drop(other);
+        assert!(netlink.add_clsact(index).unwrap(), "it went with the last");
+        drop(attach());
+        assert!(!netlink.add_clsact(index).unwrap(), "we did not make it");
+
+        // As a killed process leaves it.
+        netlink.add_ingress_program(index, program.as_fd(), b"adit-0-clsact").unwrap();
+        netlink.add_ingress_program(index, program.as_fd(), b"theirs").unwrap();
+        let ours = attach();
+        let filters = netlink.ingress_filters(index).unwrap();
+        let has = |name: &[u8]| filters.iter().any(|filter| filter.name == name);
+        assert!(filters.len() == 2 && has(b"theirs") && !has(b"adit-0-clsact"), "{filters:?}");
+        drop(ours);
+        assert_eq!(count(&mut netlink), 1);
+    };
+    std::thread::spawn(test).join().unwrap();
+}

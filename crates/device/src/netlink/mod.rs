@@ -27,6 +27,7 @@
 
 mod addr;
 mod change;
+mod classifier;
 mod error;
 mod family;
 mod filter_monitor;

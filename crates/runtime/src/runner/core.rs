@@ -289,7 +289,7 @@ impl<E: Engine> Core<E> {
     }
 
     fn with_interfaces(&mut self, work: impl FnOnce(&mut Interfaces, &mut InterfacesCx<'_>)) {
-        let (number, mut ended) = (self.next_number(), Vec::new());
+        let (number, mut ended, mut resized) = (self.next_number(), Vec::new(), Vec::new());
         let mut cx = InterfacesCx {
             now: self.now,
             number,
@@ -297,8 +297,16 @@ impl<E: Engine> Core<E> {
             reactor: &self.reactor,
             events: &mut self.events,
             ended: &mut ended,
+            resized: &mut resized,
         };
         work(&mut self.interfaces, &mut cx);
+        for (id, mtu) in resized {
+            if let Some(slot) = self.ports.get_mut(id) {
+                slot.mtu = Some(mtu);
+                self.accelerator.set_mtu(id, mtu, &mut self.engine);
+                self.accelerator.apply(self.now, &mut self.engine, &self.ports);
+            }
+        }
         ended.into_iter().for_each(|(id, why)| self.end(id, why));
     }
 

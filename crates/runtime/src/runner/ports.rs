@@ -33,6 +33,8 @@ pub(crate) struct Slot {
     pub(crate) port: Box<dyn Port>,
     pub(crate) netem: PortNetem,
     pub(crate) counters: PortCounters,
+    /// The IP MTU of the device behind it, as last reported.
+    pub(crate) mtu: Option<u32>,
     /// The hub that it has joined.
     pub(crate) hub: Option<ListenerId>,
     pub(crate) backoff: Backoff,
@@ -111,6 +113,7 @@ impl Ports {
             return Err(error);
         }
         let slot = Slot {
+            mtu: port.mtu(),
             port,
             netem: PortNetem::default(),
             counters: PortCounters::default(),
