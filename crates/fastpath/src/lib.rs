@@ -18,16 +18,19 @@
 //! | file | what |
 //! |---|---|
 //! | `table` | [`Table`]: the maps, the programs on interfaces and sockets |
+//! | `hook` | [`Attached`]: the program at an interface, by the means that the kernel has |
 //! | `entry` | [`Entry`], [`Ingress`], [`Address`]: what is in the maps, byte by byte |
 //! | `program` | the two programs |
 #![forbid(unsafe_code)]
 
 mod entry;
+mod hook;
 mod program;
 mod table;
 
 pub use entry::{Address, Entry, Ingress, SLOTS_MAX};
-pub use table::{Counters, Hook, Table};
+pub use hook::{Attached, Hook};
+pub use table::{Counters, Table};
 
 #[cfg(test)]
 mod tests;

@@ -3,8 +3,9 @@
 use crate::entry::{
     Address, COUNTERS_LEN, Entry, Ingress, KEY_LEN, SLOTS_MAX, VALUE_LEN, key_bytes,
 };
+use crate::hook::{Attached, Hook};
 use crate::program;
-use adit_device::bpf::{ArrayMap, HashMap, IngressLink, IngressProgram, LICENCE};
+use adit_device::bpf::{ArrayMap, HashMap, IngressProgram, LICENCE};
 use adit_device::{ClassicFilter, EbpfProgram, IfIndex, LoadError, Netns};
 use adit_engine::fast_path::StationKey;
 use std::io;
@@ -47,16 +48,6 @@ pub struct Counters {
     pub egress_bytes: u64,
 }
 
-/// How a program is put on what arrives at an interface.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub enum Hook {
-    /// By a link of tcx, which ends with its descriptor; as a filter where the kernel has none (before Linux 6.6).
-    #[default]
-    Any,
-    /// As a filter of the packet classifier, whatever the kernel has.
-    Filter,
-}
-
 impl Table {
     /// Makes an empty table for `addresses_max` addresses, and loads the program for ingress. `secret` is
     /// a random number.
@@ -85,12 +76,10 @@ impl Table {
     /// Lets marked frames of an interface leave by others. Without [`Self::decide`] none is marked.
     ///
     /// # Errors
-    /// As [`IngressProgram::attach`].
-    pub fn link(&self, netns: &Netns, index: IfIndex, hook: Hook) -> io::Result<IngressLink> {
-        match hook {
-            Hook::Any => self.redirect.attach(netns, index),
-            Hook::Filter => self.redirect.attach_filter(netns, index),
-        }
+    /// ENODEV: there is no such interface in `netns`; EPERM. Where the kernel has no tcx: EINVAL if the first priority
+    /// belongs to a filter of another kind; EOPNOTSUPP without the packet classifier.
+    pub fn link(&self, netns: &Netns, index: IfIndex, hook: Hook) -> io::Result<Attached> {
+        Attached::new(&self.redirect, netns, index, hook)
     }
 
     /// Lets frames that come in at a port be forwarded by the table, in place of the rules before; the

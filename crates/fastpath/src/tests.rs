@@ -1,6 +1,8 @@
 //! Real veths in namespaces of their own.
 
 use crate::{Address, Counters, Entry, Hook, Ingress, Table};
+use adit_device::bpf::assembler::{Assembler, Register};
+use adit_device::bpf::{IngressProgram, LICENCE};
 use adit_device::netlink::{LinkChange, Netlink};
 use adit_device::{IfIndex, IfName, Netns, PacketSocket, PacketSocketOptions, VnetHeader};
 use adit_engine::PortId;
@@ -238,5 +240,40 @@ fn root_ports_that_must_not_meet_do_not() {
         Table::undecide(&a.port).unwrap();
         send(&a, &frame(B, A, b"\x08\x00"));
         assert!(Cable::next(&a.port, 1000).is_some());
+    });
+}
+
+#[test]
+#[ignore = "needs the initial user namespace"]
+fn root_filters_go_with_their_owners_and_leave_those_of_others() {
+    with_cables(|path, a, _, netns| {
+        let mut netlink = Netlink::open().unwrap();
+        let index = a.index;
+        let attach = || path.link(&netns, index, Hook::Filter).unwrap();
+        let count = |netlink: &mut Netlink| netlink.ingress_filters(index).unwrap().len();
+
+        let one = attach();
+        let other = attach();
+        assert_eq!(count(&mut netlink), 2);
+        drop(one);
+        assert_eq!(count(&mut netlink), 1, "the other has an owner");
+        drop(other);
+        assert!(netlink.add_clsact(index).unwrap(), "it went with the last");
+        drop(attach());
+        assert!(!netlink.add_clsact(index).unwrap(), "we did not make it");
+
+        // As a killed process leaves it.
+        let mut asm = Assembler::default();
+        asm.set(Register::R0, -1);
+        asm.exit();
+        let program = IngressProgram::from_instructions(&asm.finish(), LICENCE).unwrap();
+        netlink.add_ingress_program(index, &program, b"adit-0-clsact").unwrap();
+        netlink.add_ingress_program(index, &program, b"theirs").unwrap();
+        let ours = attach();
+        let filters = netlink.ingress_filters(index).unwrap();
+        let has = |name: &[u8]| filters.iter().any(|filter| filter.name == name);
+        assert!(filters.len() == 2 && has(b"theirs") && !has(b"adit-0-clsact"), "{filters:?}");
+        drop(ours);
+        assert_eq!(count(&mut netlink), 1);
     });
 }

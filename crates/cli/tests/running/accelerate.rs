@@ -292,20 +292,15 @@ fn root_a_frame_that_an_interface_drops_is_counted_there() {
     let _program = three_cables("--accelerate require");
     assert!(reaches("na", "192.0.2.2"));
     run("ip netns exec na ping -q -c 5 -i 0.01 192.0.2.2");
-    let count = |netns: &str, device: &str, which: &str| -> u64 {
-        let path = format!("/sys/class/net/{device}/statistics/{which}");
-        run(&format!("ip netns exec {netns} cat {path}")).trim().parse().unwrap()
-    };
     let dropped =
         || -> u64 { run("cat /sys/class/net/pb/statistics/tx_dropped").trim().parse().unwrap() };
     // The other end of the cable takes no frame of that length.
     run("ip -n nb link set dev hb mtu 1000");
-    let (frames, drops, came) = (forwarded(), dropped(), count("nb", "hb", "rx_packets"));
+    let (frames, drops) = (forwarded(), dropped());
     let (ok, _) = try_run("ip netns exec na ping -q -c 10 -i 0.01 -s 1200 -W 1 192.0.2.2");
     assert!(!ok, "they are lost");
     assert_eq!(forwarded() - frames, 10);
     assert_eq!(dropped() - drops, 10);
-    assert_eq!(count("nb", "hb", "rx_packets"), came);
 }
 
 #[test]

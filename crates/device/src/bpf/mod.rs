@@ -2,7 +2,6 @@
 //! what arrives at an interface, maps, and an assembler for programs.
 
 pub mod assembler;
-mod classifier;
 mod ingress;
 
 use crate::sys;

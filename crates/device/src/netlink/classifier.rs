@@ -12,7 +12,7 @@ use crate::IfIndex;
 use netlink_packet_core::{NLM_F_CREATE, NLM_F_DUMP, NLM_F_EXCL};
 use rustix::io::Errno;
 use std::io;
-use std::os::fd::{AsRawFd, BorrowedFd};
+use std::os::fd::{AsFd, AsRawFd};
 
 /// The priority of a program of ours and the type of its frames (all, `ETH_P_ALL`), as `tcm_info` has them: first, since the
 /// packet sockets get a frame before all filters too.
@@ -20,9 +20,9 @@ const FIRST_OF_ALL: u32 = 1 << 16 | 0x0003_u16.to_be() as u32;
 
 /// A filter on what arrives at an interface.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) struct ClassifierFilter {
+pub struct ClassifierFilter {
     /// The name of its program; empty for filters of other kinds.
-    pub(crate) name: Vec<u8>,
+    pub name: Vec<u8>,
     handle: u32,
     info: u32,
 }
@@ -32,7 +32,7 @@ impl Netlink {
     ///
     /// # Errors
     /// EPERM without `CAP_NET_ADMIN`; ENODEV; ENOENT or EOPNOTSUPP on a kernel without clsact.
-    pub(crate) fn add_clsact(&mut self, index: IfIndex) -> io::Result<bool> {
+    pub fn add_clsact(&mut self, index: IfIndex) -> io::Result<bool> {
         let header = header(index, TC_H_CLSACT, TC_H_CLSACT_HANDLE, 0);
         let mut request = Request::new(RTM_NEWQDISC, NLM_F_CREATE | NLM_F_EXCL, &header);
         match self.change(request.string(TCA_KIND, b"clsact")) {
@@ -47,7 +47,7 @@ impl Netlink {
     ///
     /// # Errors
     /// ENOENT if there is none.
-    pub(crate) fn remove_clsact(&mut self, index: IfIndex) -> io::Result<()> {
+    pub fn remove_clsact(&mut self, index: IfIndex) -> io::Result<()> {
         let header = header(index, TC_H_CLSACT, TC_H_CLSACT_HANDLE, 0);
         self.change(&mut Request::new(RTM_DELQDISC, 0, &header))
     }
@@ -57,15 +57,15 @@ impl Netlink {
     ///
     /// # Errors
     /// EINVAL: a filter of another kind has the first priority, or there is no place for filters.
-    pub(crate) fn add_ingress_program(
+    pub fn add_ingress_program(
         &mut self,
         index: IfIndex,
-        program: BorrowedFd<'_>,
+        program: impl AsFd,
         name: &[u8],
     ) -> io::Result<()> {
         let header = header(index, TC_H_CLSACT_INGRESS, 0, FIRST_OF_ALL);
         let mut request = Request::new(RTM_NEWTFILTER, NLM_F_CREATE, &header);
-        let fd = program.as_raw_fd().cast_unsigned();
+        let fd = program.as_fd().as_raw_fd().cast_unsigned();
         request.string(TCA_KIND, b"bpf").nested(TCA_OPTIONS, |options| {
             options.u32(TCA_BPF_FD, fd).string(TCA_BPF_NAME, name);
             options.u32(TCA_BPF_FLAGS, TCA_BPF_FLAG_ACT_DIRECT);
@@ -77,7 +77,7 @@ impl Netlink {
     ///
     /// # Errors
     /// As all lists.
-    pub(crate) fn ingress_filters(&mut self, index: IfIndex) -> io::Result<Vec<ClassifierFilter>> {
+    pub fn ingress_filters(&mut self, index: IfIndex) -> io::Result<Vec<ClassifierFilter>> {
         self.filters(index, TC_H_CLSACT_INGRESS)
     }
 
@@ -85,7 +85,7 @@ impl Netlink {
     ///
     /// # Errors
     /// As all lists.
-    pub(crate) fn has_no_filter(&mut self, index: IfIndex) -> io::Result<bool> {
+    pub fn has_no_filter(&mut self, index: IfIndex) -> io::Result<bool> {
         Ok(self.filters(index, TC_H_CLSACT_INGRESS)?.is_empty()
             && self.filters(index, TC_H_CLSACT_EGRESS)?.is_empty())
     }
@@ -94,7 +94,7 @@ impl Netlink {
     ///
     /// # Errors
     /// ENOENT, EINVAL: it was removed.
-    pub(crate) fn remove_ingress_filter(
+    pub fn remove_ingress_filter(
         &mut self,
         index: IfIndex,
         filter: &ClassifierFilter,

@@ -12,11 +12,10 @@
 use crate::netem::PortNetem;
 use crate::port::{Port, PortLink};
 use crate::runner::ports::{Ports, Slot};
-use adit_device::bpf::IngressLink;
 use adit_device::{IfIndex, Netns};
 use adit_engine::fast_path::{self, FastChange, Passed, Station, StationKey};
 use adit_engine::{Engine, PortId};
-use adit_fastpath::{Counters, Entry, Hook, Ingress, SLOTS_MAX, Table};
+use adit_fastpath::{Attached, Counters, Entry, Hook, Ingress, SLOTS_MAX, Table};
 use adit_packet::Instant;
 use rustix::io::Errno;
 use rustix::time::{ClockId, clock_gettime};
@@ -84,7 +83,7 @@ struct Member {
     is_handled: bool,
     /// What its filter was made of; without one it gets all frames.
     rules: Option<fast_path::FastPort>,
-    link: Option<IngressLink>,
+    link: Option<Attached>,
     /// What was reported to the engine.
     reported: Counters,
 }
@@ -172,14 +171,23 @@ impl Accelerator {
         }
     }
 
-    /// The interface of a port takes frames of another length. Entries with the old one are void from [`Self::apply`] on.
-    pub(crate) fn set_mtu(&mut self, id: PortId, mtu: u32, engine: &mut impl Engine) {
+    /// The interface of a port has another MTU.
+    pub(crate) fn resize(
+        &mut self,
+        id: PortId,
+        mtu: u32,
+        now: Instant,
+        engine: &mut impl Engine,
+        ports: &mut Ports,
+    ) {
+        ports.get_mut(id).into_iter().for_each(|slot| slot.mtu = Some(mtu));
         if let (Some(kernel), Some(engine)) = (&mut self.kernel, engine.fast_path())
             && let Some(member) = kernel.members.get_mut(&id)
             && member.len_max != len_max(mtu)
         {
             member.len_max = len_max(mtu);
             member.declare_again(id, engine);
+            kernel.apply(now, engine, ports);
         }
     }
 

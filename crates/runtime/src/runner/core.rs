@@ -301,11 +301,7 @@ impl<E: Engine> Core<E> {
         };
         work(&mut self.interfaces, &mut cx);
         for (id, mtu) in resized {
-            if let Some(slot) = self.ports.get_mut(id) {
-                slot.mtu = Some(mtu);
-                self.accelerator.set_mtu(id, mtu, &mut self.engine);
-                self.accelerator.apply(self.now, &mut self.engine, &self.ports);
-            }
+            self.accelerator.resize(id, mtu, self.now, &mut self.engine, &mut self.ports);
         }
         ended.into_iter().for_each(|(id, why)| self.end(id, why));
     }
@@ -407,8 +403,7 @@ impl<E: Engine> Core<E> {
 
     /// Hands the packets that have crossed a port's link to the engine.
     fn run_ingress(&mut self, id: PortId) {
-        let slot = self.ports.get_mut(id);
-        let Some(link) = slot.and_then(|slot| slot.netem.ingress.as_mut()) else { return };
+        let Some(link) = self.ports.ingress_link(id) else { return };
         while let Some(packet) = link.pop(self.now, &mut self.out) {
             self.engine.handle(self.now, Endpoint::Port(id), packet, &mut self.out);
         }
@@ -632,10 +627,7 @@ impl<E: Engine> Core<E> {
     /// Sends `self.batch` to a port, through its link if it has one.
     #[inline]
     fn deliver(&mut self, id: PortId) {
-        let slot = self.ports.get_mut(id);
-        let Some(link) = slot.and_then(|slot| slot.netem.egress.as_mut()) else {
-            return self.send_batch(id);
-        };
+        let Some(link) = self.ports.egress_link(id) else { return self.send_batch(id) };
         for packet in self.batch.drain(..) {
             link.push(self.now, packet, &mut self.out);
         }
@@ -645,8 +637,7 @@ impl<E: Engine> Core<E> {
     /// Sends the packets that have crossed a port's link.
     fn run_egress(&mut self, id: PortId) {
         loop {
-            let slot = self.ports.get_mut(id);
-            let Some(link) = slot.and_then(|slot| slot.netem.egress.as_mut()) else { return };
+            let Some(link) = self.ports.egress_link(id) else { return };
             while !self.batch.is_full()
                 && let Some(packet) = link.pop(self.now, &mut self.out)
             {

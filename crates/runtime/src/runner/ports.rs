@@ -7,6 +7,7 @@ use crate::runner::hubs::ListenerId;
 use crate::wake::backoff::Backoff;
 use crate::wake::reactor::{Interest, Reactor, Source};
 use crate::wake::timers::Timers;
+use adit_engine::netem::Link;
 use adit_engine::{PortId, Sojourn};
 use adit_packet::Instant;
 use std::collections::VecDeque;
@@ -84,6 +85,18 @@ impl Ports {
     #[inline]
     pub(crate) fn get_mut(&mut self, id: PortId) -> Option<&mut Slot> {
         self.slots.get_mut(usize::from(id.0))?.as_deref_mut()
+    }
+
+    /// The emulated link between a port and the engine.
+    #[inline]
+    pub(crate) fn ingress_link(&mut self, id: PortId) -> Option<&mut Link> {
+        self.get_mut(id)?.netem.ingress.as_deref_mut()
+    }
+
+    /// The emulated link between the engine and a port.
+    #[inline]
+    pub(crate) fn egress_link(&mut self, id: PortId) -> Option<&mut Link> {
+        self.get_mut(id)?.netem.egress.as_deref_mut()
     }
 
     /// All of them with their numbers.

@@ -1,26 +1,71 @@
-//! A program as a filter of the packet classifier, and its removal, also after the death of its process.
+//! Programs at the ingress of an interface.
 //!
 //! ```text
-//! name     adit-0123456789abcdef, or adit-0123456789abcdef-clsact: the qdisc was made for it and goes with it
-//! owner    the process that has bound the abstract Unix socket of that name, in the namespace of the interface
+//! tcx         a link, which the kernel removes with its descriptor (since Linux 6.6)
+//! classifier  a filter, removed by netlink; its name is adit-0123456789abcdef, or adit-0123456789abcdef-clsact if the
+//!             qdisc was made for it and goes with it. Its owner is the process that has bound the abstract Unix socket
+//!             of that name, in the namespace of the interface
 //! ```
 
-use crate::IfIndex;
-use crate::netlink::Netlink;
+use adit_device::bpf::{IngressLink, IngressProgram};
+use adit_device::netlink::Netlink;
+use adit_device::{IfIndex, Netns};
 use rustix::io::Errno;
 use rustix::net::{AddressFamily, SocketAddrUnix, SocketFlags, SocketType, bind, socket_with};
 use std::hash::{BuildHasher, RandomState};
 use std::io;
-use std::os::fd::{BorrowedFd, OwnedFd};
+use std::os::fd::OwnedFd;
 
 /// What names of our filters begin with.
 const PREFIX: &str = "adit-";
 /// What they end with if nobody else wanted the qdisc.
 const WITH_CLSACT: &str = "-clsact";
 
+/// How a program is put on what arrives at an interface.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Hook {
+    /// By a link of tcx; as a filter where the kernel has none (before Linux 6.6).
+    #[default]
+    Any,
+    /// As a filter of the packet classifier, before all others, whatever the kernel has.
+    Filter,
+}
+
+/// A program on an interface; it goes when this is dropped. A filter's removal needs `CAP_NET_ADMIN` then too.
+#[derive(Debug)]
+pub struct Attached {
+    _way: Way,
+}
+
+#[derive(Debug)]
+#[expect(dead_code, reason = "dropping it is its use")]
+enum Way {
+    Link(IngressLink),
+    Filter(Filter),
+}
+
+impl Attached {
+    pub(crate) fn new(
+        program: &IngressProgram,
+        netns: &Netns,
+        index: IfIndex,
+        hook: Hook,
+    ) -> io::Result<Self> {
+        let link = (hook == Hook::Any).then(|| program.attach(netns, index));
+        let way = match link {
+            Some(Err(error)) if Errno::from_io_error(&error) != Some(Errno::INVAL) => {
+                return Err(error);
+            }
+            Some(Ok(link)) => Way::Link(link),
+            _ => Way::Filter(netns.run(|| Filter::new(Netlink::open()?, index, program))??),
+        };
+        Ok(Self { _way: way })
+    }
+}
+
 /// A filter, removed when this is dropped.
 #[derive(Debug)]
-pub(super) struct Installed {
+struct Filter {
     netlink: Netlink,
     index: IfIndex,
     name: String,
@@ -28,14 +73,10 @@ pub(super) struct Installed {
     _owner: OwnedFd,
 }
 
-impl Installed {
+impl Filter {
     /// Puts a program before all filters on what arrives, in the namespace of the calling thread; removes what
     /// dead processes left there.
-    pub(super) fn new(
-        mut netlink: Netlink,
-        index: IfIndex,
-        program: BorrowedFd<'_>,
-    ) -> io::Result<Self> {
+    fn new(mut netlink: Netlink, index: IfIndex, program: &IngressProgram) -> io::Result<Self> {
         remove_stale(&mut netlink, index)?;
         let is_made = netlink.add_clsact(index)?;
         // If another switch of ours made it, the last one takes it away.
@@ -45,12 +86,12 @@ impl Installed {
         let owner = claim(&name)?;
         let added = netlink.add_ingress_program(index, program, name.as_bytes());
         // From here on, dropping removes the qdisc too.
-        let installed = Self { netlink, index, name, _owner: owner };
-        added.map(|()| installed)
+        let filter = Self { netlink, index, name, _owner: owner };
+        added.map(|()| filter)
     }
 }
 
-impl Drop for Installed {
+impl Drop for Filter {
     fn drop(&mut self) {
         // The interface may be gone, and all this with it. Without permission the filter stays until the next
         // start; it does nothing meanwhile.
@@ -63,7 +104,7 @@ fn remove_stale(netlink: &mut Netlink, index: IfIndex) -> io::Result<()> {
     for name in names(netlink, index)? {
         match claim(&name) {
             Ok(_owner) => remove(netlink, index, &name)?,
-            Err(error) if error.raw_os_error() == Some(libc::EADDRINUSE) => {}
+            Err(error) if Errno::from_io_error(&error) == Some(Errno::ADDRINUSE) => {}
             Err(error) => return Err(error),
         }
     }
