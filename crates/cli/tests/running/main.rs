@@ -16,3 +16,5 @@ mod save;
 #[allow(dead_code, reason = "the other test binary uses the rest")]
 mod support;
 mod switch;
+#[path = "../cli/wires.rs"]
+mod wires;
