@@ -206,6 +206,11 @@ pub fn install(broker: Box<dyn Broker>) {
     let _ = BROKER.set(broker);
 }
 
+/// Whether this process has given its privileges up.
+pub(crate) fn is_installed() -> bool {
+    BROKER.get().is_some()
+}
+
 /// Has a request performed; `None` without a broker.
 pub(crate) fn open_all(
     request: &Request,

@@ -149,6 +149,10 @@ impl Netns {
         if Self::current().and_then(|current| self.is_same(&current)).unwrap_or(false) {
             return Ok(work());
         }
+        if broker::is_installed() {
+            // Without the capability, and a sandbox would end the process for trying.
+            return Err(rustix::io::Errno::PERM.into());
+        }
         on_a_thread(|| self.enter().map(|()| work()))?
     }
 

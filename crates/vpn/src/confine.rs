@@ -16,6 +16,7 @@ const SYSCALLS: &[&str] = &[
     "fchmod",
     "fsync",
     "mlock",
+    "readlink",
     "rename",
     "setpriority",
     "unlink",

@@ -6,7 +6,7 @@ use crate::sys;
 use crate::{IfIndex, Netns};
 use std::ffi::CStr;
 use std::io;
-use std::os::fd::{AsFd, OwnedFd};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
 /// A loaded program of type `BPF_PROG_TYPE_SCHED_CLS`. It returns what becomes of a frame, one of the
 /// kernel's `TC_ACT_*`.
@@ -40,5 +40,11 @@ impl IngressProgram {
         let opened = broker::open(&Request::Ingress(index.get()), &[self.0.as_fd(), netns.as_fd()]);
         let here = || netns.run(|| sys::bpf::link_ingress(self.0.as_fd(), index.get()))?;
         Ok(IngressLink { _link: opened.unwrap_or_else(here)? })
+    }
+}
+
+impl AsFd for IngressProgram {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.0.as_fd()
     }
 }

@@ -21,6 +21,7 @@ mod state;
 mod syscalls;
 
 pub use needs::Needs;
+pub use rustix::thread::CapabilitySet;
 pub use state::{SandboxState, state};
 pub use syscalls::is_known;
 

@@ -26,7 +26,6 @@ pub(crate) const SYSCALLS: &[&str] = &[
     "recvfrom",
     "recvmmsg",
     "recvmsg",
-    "sendmmsg",
     "sendmsg",
     "sendto",
     "setsockopt",

@@ -2,6 +2,7 @@
 
 mod accelerate;
 mod api;
+mod bodies;
 pub mod changes;
 pub mod codes;
 pub mod keys;
@@ -18,17 +19,18 @@ mod state;
 mod unsaved;
 pub mod wanted;
 
+pub use api::ROUTES;
+
 use crate::confine;
 use crate::control::http::{Method, Request};
+use crate::control::route::Route;
 use crate::control::socket::ControlSocket;
 use crate::error::{Error, Result};
 use crate::event::Events;
 use crate::supervisor::{
     Answer, Hangup, Job, Progress, Service, Supervisor, TICK, Trigger, seed, value,
 };
-use crate::sandbox::{Level, Needs, Sandbox};
-use crate::switch::mirror::MirrorTo;
-use crate::switch::port::WantedPort;
+use crate::sandbox::{CapabilitySet, Level, Sandbox};
 use crate::switch::state::{Numbers, SwitchService};
 use crate::switch::wanted::WantedSwitch;
 use adit_engine::switch::{Accelerate, Switch, SwitchConfig};
@@ -79,7 +81,11 @@ pub fn run(plan: Plan, wanted: WantedSwitch, level: Level, events: Events) -> Re
     service.start(&mut runner, wanted)?;
     let note = accelerate::check(&mut service, &runner)?;
     let ports = service.ports.iter().map(|port| port.wanted.name.clone()).collect();
-    confine::enter(&sandbox, &needs(&service.wanted), &events)?;
+    let mut needs = confine::needs_with_ports();
+    if runner.acceleration().is_some_and(|acceleration| acceleration.needs_rights) {
+        needs.capabilities |= CapabilitySet::NET_ADMIN;
+    }
+    confine::enter(&sandbox, &needs, &events)?;
     let mut supervisor = Supervisor::new(service, socket, events.clone());
     supervisor.ready(ports);
     notes.iter().chain(&note).for_each(|note| events.note(note));
@@ -96,18 +102,6 @@ pub fn run(plan: Plan, wanted: WantedSwitch, level: Level, events: Events) -> Re
     events.flush();
     supervisor.finish();
     result
-}
-
-/// What it needs once it runs: it removes its control socket, and writes recordings that are there.
-fn needs(wanted: &WantedSwitch) -> Needs {
-    let mut needs = confine::needs_with_ports();
-    let own = wanted.ports.iter().filter_map(WantedPort::own_mirror);
-    for mirror in wanted.mirrors.iter().cloned().chain(own) {
-        if let MirrorTo::File(path) = &mirror.to {
-            needs.writes_beside(path);
-        }
-    }
-    needs
 }
 
 impl SwitchService {
@@ -136,6 +130,8 @@ impl SwitchService {
 impl Service for SwitchService {
     type Engine = Switch;
     type Change = reload::Change;
+
+    const ROUTES: &'static [Route] = ROUTES;
 
     fn job(&self, trigger: &Trigger) -> Result<Job<reload::Change>> {
         match trigger {
