@@ -157,6 +157,7 @@ def main():
     parser = argparse.ArgumentParser(prog="compare.sh OLD NEW")
     parser.add_argument("folder", help="has old/ and new/ with the programs")
     parser.add_argument("--pairs", type=int, default=15)
+    parser.add_argument("--bar", type=float, default=LEAST, help="no whole interval lies below it")
     parser.add_argument("--only", default=",".join(SUBJECTS), help="switch,tunnel,queue,forward")
     args = parser.parse_args()
     sides = [Side(name, Path(args.folder) / name) for name in ("old", "new")]

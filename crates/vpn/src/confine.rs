@@ -2,25 +2,18 @@
 
 use crate::file::conf::HookPolicy;
 use crate::file::config::Config;
-use crate::file::load::{Given, load_complete};
-use crate::host::{hooks, surroundings, timestamps};
+use crate::file::load::{Given, find, load_complete, name_of};
+use crate::host::questions::Answers;
+use crate::host::{hooks, timestamps};
 use adit_device::IfName;
 use adit_service::confine;
 use adit_service::helper::{self, Allowed, Policy};
 use adit_service::sandbox::Needs;
 use std::path::PathBuf;
 
-/// The system calls of a tunnel, beside those of its loop: timestamps are written to files, pages with keys are locked, threads
-/// for slow work get the usual priority.
-const SYSCALLS: &[&str] = &[
-    "fchmod",
-    "fsync",
-    "mlock",
-    "readlink",
-    "rename",
-    "setpriority",
-    "unlink",
-];
+/// The system calls of a tunnel, beside those of its loop: files must be the user's, pages with keys are locked, threads for slow
+/// work get the usual priority.
+const SYSCALLS: &[&str] = &["geteuid", "mlock", "setpriority", "unlink"];
 
 /// What it needs once it is about to open its sockets.
 #[must_use]
@@ -28,7 +21,6 @@ pub fn needs() -> Needs {
     let mut needs = confine::needs();
     needs.syscalls.extend(adit_runtime::peer_syscalls());
     needs.syscalls.push(SYSCALLS);
-    needs.writable.extend(timestamps::make_folder());
     needs.writable.push(PathBuf::from(crate::uapi::socket::FOLDER));
     needs
 }
@@ -40,17 +32,21 @@ pub(crate) fn policy(
     device_netns: Option<String>,
 ) -> Policy {
     let has_netns = device_netns.is_some();
+    let name = files.first().and_then(|file| find(file).ok()).and_then(|file| name_of(&file).ok());
+    let timestamps = name.and_then(|name| timestamps::file_of(&name.to_string()));
+    let answers = Answers::new(device_netns, timestamps.clone());
     let read = move || {
         let given = Given { private_key: true, device_netns: has_netns };
         let (loaded, files) = helper::recorded(|| load_complete(&files, hooks, given));
         let mut allowed = Allowed { files, ..Allowed::default() };
+        allowed.files.extend(timestamps.clone());
         if let Ok(loaded) = loaded {
             allowed.programs = programs(&loaded.config, &loaded.name);
             allowed.names = names(&loaded.config);
         }
         allowed
     };
-    Policy::new(read).answering(move |bytes| surroundings::answer(bytes, device_netns.as_deref()))
+    Policy::new(read).answering(move |bytes| answers.to(bytes))
 }
 
 fn programs(config: &Config, name: &IfName) -> Vec<Vec<String>> {

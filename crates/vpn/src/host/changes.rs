@@ -1,7 +1,7 @@
 //! What a tunnel has changed on its host, and how it changes further.
 
 use crate::host::plan::{Plan, Seen, SeenDevice};
-use crate::host::surroundings::check_name_servers;
+use crate::host::questions::check_name_servers;
 use adit_device::netlink::LinkFlags;
 use adit_device::{Device, IfName, Link, Netns};
 use adit_service::error::Result;

@@ -6,5 +6,5 @@ pub mod error;
 pub mod hooks;
 pub mod names;
 pub mod plan;
-pub mod surroundings;
+pub mod questions;
 pub mod timestamps;

@@ -19,7 +19,7 @@
 
 use crate::file::config::{Config, Table};
 use crate::host::dns::Dns;
-use crate::host::surroundings::Surroundings;
+use crate::host::questions::Surroundings;
 use adit_device::netlink::{
     Address, FwMark, IpFamily, IpPrefix, Netlink, Route, RouteKind, Rule, RuleAction, TABLE_MAIN,
 };

@@ -21,17 +21,16 @@
 use crate::address::udp;
 use crate::file::config::{Peer, PeerEndpoint};
 use crate::file::keys::Key;
+use crate::host::questions::write_timestamps;
 use adit_engine::Endpoint;
 use adit_packet::Instant;
 use adit_service::event::Events;
-use adit_service::file;
+use adit_service::helper;
 use adit_tunnel::{PublicKey, Tai64n, Tunnel};
 use std::collections::{BTreeMap, BTreeSet};
 use std::env;
-use std::fs::{self, DirBuilder};
 use std::io::{self, Read};
 use std::net::SocketAddr;
-use std::os::unix::fs::DirBuilderExt;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -61,8 +60,7 @@ pub struct Timestamps {
 impl Timestamps {
     /// Reads the file of the tunnel of this name. A mistake in the file is a warning.
     pub fn open(name: &str, events: &Events) -> Self {
-        let Some(folder) = make_folder() else { return Self::default() };
-        let file = folder.join(format!("{name}.timestamps"));
+        let Some(file) = file_of(name) else { return Self::default() };
         let mut timestamps = Self::default();
         match read(&file) {
             Ok(text) => {
@@ -163,7 +161,7 @@ impl Save {
     /// # Errors
     /// EACCES, ENOSPC, EROFS.
     pub fn write(&self) -> io::Result<()> {
-        file::replace(&self.file, &self.text, 0o600)
+        write_timestamps(&self.file, &self.text)
     }
 }
 
@@ -197,14 +195,9 @@ fn parse_stamp(text: &str) -> Option<Tai64n> {
     Some(Tai64n::from_bytes(bytes))
 }
 
-/// The folder of the files, which is made if it can be: before a sandbox forbids it. What cannot be written there is a warning
-/// later.
-pub(crate) fn make_folder() -> Option<PathBuf> {
-    let folder = folder()?;
-    if !folder.is_dir() {
-        let _ = DirBuilder::new().recursive(true).mode(0o700).create(&folder);
-    }
-    Some(folder)
+/// The file of the tunnel of this name, if there is a place for one.
+pub(crate) fn file_of(name: &str) -> Option<PathBuf> {
+    Some(folder()?.join(format!("{name}.timestamps")))
 }
 
 /// The folder that systemd made for the service, else the user's own, or root's.
@@ -220,7 +213,7 @@ pub(crate) fn folder() -> Option<PathBuf> {
 
 fn read(file: &Path) -> io::Result<String> {
     let mut text = String::new();
-    fs::File::open(file)?.take(FILE_LEN_MAX).read_to_string(&mut text)?;
+    helper::open_file(file)?.take(FILE_LEN_MAX).read_to_string(&mut text)?;
     Ok(text)
 }
 

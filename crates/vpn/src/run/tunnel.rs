@@ -102,6 +102,11 @@ pub(super) fn run(options: &Options, wanted: &WantedTunnel, events: &Events) -> 
 /// The system calls of a tunnel, beside those of its loop: names are resolved, timestamps are written to files, pages
 /// with keys are locked.
 const SYSCALLS: &[&str] = &[
+    "dup",
+    "epoll_create1",
+    "eventfd2",
+    "poll",
+    "timerfd_create",
     "access",
     "bind",
     "connect",
