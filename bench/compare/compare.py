@@ -132,7 +132,7 @@ def pairs(subject, sides, count):
     return taken
 
 
-def report(subject, taken, count):
+def report(subject, taken, count, bar):
     """Prints a line for each figure; whether none is slower."""
     fine = bool(taken)
     if not taken:
@@ -142,8 +142,8 @@ def report(subject, taken, count):
         ratios = [ratio(name, *pair) for pair in both]
         low, high = interval(ratios)
         old, new = (statistics.median(values) for values in zip(*both))
-        verdict = "too few pairs" if math.isinf(high) else "ok" if high >= LEAST else "SLOWER"
-        fine = fine and high >= LEAST
+        verdict = "too few pairs" if math.isinf(high) else "ok" if high >= bar else "SLOWER"
+        fine = fine and high >= bar
         middle = statistics.median(ratios)
         print(
             f"{subject:<8} {name:<24} {old:>10.3f} {new:>10.3f} {middle:>7.3f}"
@@ -169,7 +169,7 @@ def main():
         if not all((side.folder / needed).exists() for side in sides):
             print(f"{subject:<8} left out: it needs two checkouts, not programs")
             continue
-        fine = report(subject, pairs(subject, sides, args.pairs), args.pairs) and fine
+        fine = report(subject, pairs(subject, sides, args.pairs), args.pairs, args.bar) and fine
     sys.exit(0 if fine else 1)
 
 

@@ -25,11 +25,7 @@ pub trait Broker: fmt::Debug + Send + Sync {
     ///
     /// # Errors
     /// The failure, or that the other process has ended.
-    fn request(
-        &self,
-        request: &Request,
-        with: &[BorrowedFd<'_>],
-    ) -> Result<Vec<OwnedFd>, Failure>;
+    fn request(&self, request: &Request, with: &[BorrowedFd<'_>]) -> Result<Vec<OwnedFd>, Failure>;
 }
 
 /// One request, and the descriptors that it is about.

@@ -22,10 +22,10 @@
 //! Sources: Linux `drivers/net/tun.c`, `Documentation/networking/tuntap.rst`.
 
 pub mod bpf;
+pub mod broker;
 #[cfg(test)]
 #[path = "../../packet/tests/cases/mod.rs"]
 mod cases;
-pub mod broker;
 mod cause;
 mod control;
 mod covers;

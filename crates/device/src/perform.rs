@@ -27,9 +27,7 @@ pub fn perform(request: Request, with: Vec<OwnedFd>) -> Result<Vec<OwnedFd>, Fai
     let index = |number| IfIndex::new(number).ok_or_else(invalid);
     let fd = match request {
         Request::Namespace(path) => OwnedFd::from(Netns::open(path)?),
-        Request::DeviceNamespace => {
-            sys::tun::dev_netns(with.next().ok_or_else(invalid)?.as_fd())?
-        }
+        Request::DeviceNamespace => sys::tun::dev_netns(with.next().ok_or_else(invalid)?.as_fd())?,
         Request::Netlink(protocol, groups) => {
             let netns = with.next().map(Netns::try_from).transpose()?;
             open_socket(netns.as_ref(), protocol, groups)?

@@ -240,8 +240,8 @@ wire_enum! { VnetLen { 0 = Legacy, 1 = Mergeable, 2 = Hash, 3 = Tunnel } }
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::netlink::{Address, FwMark, Route, Rule, RuleAction};
     use crate::NamePattern;
+    use crate::netlink::{Address, FwMark, Route, Rule, RuleAction};
     use proptest::prelude::*;
 
     fn comes_back<T: Wire + PartialEq + std::fmt::Debug>(value: &T) {
@@ -257,7 +257,8 @@ mod tests {
         let mut rule = Rule::new(IpFamily::V6, RuleAction::Table(7));
         (rule.fwmark, rule.uid_range) = (Some(FwMark::from(9)), Some(3..=8));
         comes_back(&rule);
-        let route = Route { gateway: Some("192.0.2.1".parse().unwrap()), ..Route::new(IpPrefix::ALL_V4) };
+        let route =
+            Route { gateway: Some("192.0.2.1".parse().unwrap()), ..Route::new(IpPrefix::ALL_V4) };
         comes_back(&route);
         comes_back(&MacAddr([1, 2, 3, 4, 5, 6]));
         comes_back(&vec![Some(NamePattern::KERNEL), "tap%d".parse().ok(), None]);

@@ -39,7 +39,8 @@ pub(crate) struct Show {
 }
 
 /// The system calls of a capture: its device or packet socket, netlink that is open, the list of time zones.
-const SYSCALLS: &[&str] = &["getdents64", "getsockopt", "ioctl", "readlink", "recvfrom", "recvmsg", "sendto"];
+const SYSCALLS: &[&str] =
+    &["getdents64", "getsockopt", "ioctl", "readlink", "recvfrom", "recvmsg", "sendto"];
 
 /// What a capture needs once it runs: the time zone, to show times.
 pub(crate) fn needs() -> Needs {

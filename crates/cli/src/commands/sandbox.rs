@@ -6,7 +6,12 @@ use adit_service::sandbox::Level;
 #[derive(Clone, Copy, Debug, Default, clap::Args)]
 pub(crate) struct SandboxArgs {
     /// What adit does without once it runs: 'try' is all that this machine allows
-    #[arg(long = "sandbox", value_name = "require|try|off", default_value = "try", hide_default_value = true)]
+    #[arg(
+        long = "sandbox",
+        value_name = "require|try|off",
+        default_value = "try",
+        hide_default_value = true
+    )]
     pub(crate) level: Level,
 }
 
@@ -27,7 +32,8 @@ mod tests {
             ("nat", nat::needs()),
         ];
         for (command, needs) in commands {
-            let unknown = needs.syscalls.iter().flat_map(|list| list.iter()).find(|name| !is_known(name));
+            let unknown =
+                needs.syscalls.iter().flat_map(|list| list.iter()).find(|name| !is_known(name));
             assert_eq!(unknown, None, "{command}");
             let calls = seccomp::calls(&needs);
             let count = calls.len();

@@ -11,6 +11,7 @@ mod names;
 mod netem;
 mod program;
 mod reload;
+mod sandbox;
 mod save;
 #[path = "../cli/support.rs"]
 #[allow(dead_code, reason = "the other test binary uses the rest")]

@@ -52,7 +52,12 @@ const FOLDERS: [(&str, &str); 13] = [
         port: format record socket text wake
         record: format",
     ),
-    ("host", "namespace: changes"),
+    (
+        "host",
+        "namespace: changes
+        helper: changes
+        sandbox: changes helper",
+    ),
     (
         "service",
         "link: config control netem supervisor switch

@@ -194,10 +194,7 @@ pub(crate) fn with_maps(
 }
 
 /// Has another process load a program, if there is one: its maps are passed on, each once.
-fn load_elsewhere(
-    prog_type: u32,
-    instructions: &[Instruction],
-) -> Option<io::Result<OwnedFd>> {
+fn load_elsewhere(prog_type: u32, instructions: &[Instruction]) -> Option<io::Result<OwnedFd>> {
     let mut maps: Vec<RawFd> = Vec::new();
     let instructions = with_maps(instructions.to_vec(), |fd| {
         let known = maps.iter().position(|map| *map == fd);

@@ -9,9 +9,9 @@ use super::uapi::{
     RTM_DELADDR, RTM_GETADDR, RTM_NEWADDR,
 };
 use crate::IfIndex;
+use crate::{wire_as, wire_structs};
 use adit_packet::{IpFamily, IpPrefix, PrefixError};
 use netlink_packet_core::{NLM_F_CREATE, NLM_F_DUMP, NLM_F_EXCL, NLM_F_REPLACE};
-use crate::{wire_as, wire_structs};
 use std::ffi::OsString;
 use std::io;
 use std::net::{IpAddr, Ipv4Addr};

@@ -11,9 +11,9 @@ use super::uapi::{
     RTNH_F_ONLINK,
 };
 use crate::IfIndex;
+use crate::{wire_as, wire_structs};
 use adit_packet::{IpFamily, IpPrefix};
 use netlink_packet_core::{NLM_F_CREATE, NLM_F_DUMP, NLM_F_EXCL, NLM_F_REPLACE};
-use crate::{wire_as, wire_structs};
 use std::io;
 use std::net::IpAddr;
 

@@ -10,9 +10,9 @@ use super::uapi::{
     RTM_GETRULE, RTM_NEWRULE,
 };
 use crate::IfName;
+use crate::{wire_enum, wire_structs};
 use adit_packet::{IpFamily, IpPrefix};
 use netlink_packet_core::{NLM_F_CREATE, NLM_F_DUMP, NLM_F_EXCL};
-use crate::{wire_enum, wire_structs};
 use std::ffi::OsStr;
 use std::io;
 use std::ops::RangeInclusive;

@@ -59,13 +59,8 @@ impl ArrayMap {
     /// # Errors
     /// EPERM without `CAP_BPF` in the initial user namespace.
     pub fn new(value_len: u32) -> io::Result<Self> {
-        let fd = make(BpfMap {
-            kind: MAP_TYPE_ARRAY,
-            key_len: 4,
-            value_len,
-            entries_max: 1,
-            flags: 0,
-        })?;
+        let fd =
+            make(BpfMap { kind: MAP_TYPE_ARRAY, key_len: 4, value_len, entries_max: 1, flags: 0 })?;
         Ok(Self { fd, value_len })
     }
 

@@ -108,3 +108,36 @@ pub fn exercise(bytes: &[u8]) {
     }
     let _ = decode::<Reply>(bytes);
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    proptest! {
+        #[test]
+        fn any_bytes_are_a_request_or_refused(
+            kind in 0_u8..12,
+            rest in prop::collection::vec(any::<u8>(), 0..200),
+        ) {
+            exercise(&[&[kind], &rest[..]].concat());
+            exercise(&rest);
+        }
+    }
+
+    #[test]
+    fn requests_come_back() {
+        let words = |list: &[&str]| list.iter().map(|word| (*word).to_owned()).collect::<Vec<_>>();
+        for ask in [
+            Ask::Open(Request::Netlink(0, 1)),
+            Ask::Perform(Action::SetUp(true)),
+            Ask::Perform(Action::Rename("tap0".parse().unwrap())),
+            Ask::Run(words(&["a", ""])),
+            Ask::File("/etc/adit/site.conf".into(), true),
+        ] {
+            let bytes = encode(&ask);
+            assert_eq!(decode::<Ask>(&bytes), Some(ask));
+            exercise(&bytes);
+        }
+    }
+}

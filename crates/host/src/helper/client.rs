@@ -103,11 +103,7 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 struct Opener(Arc<Helper>);
 
 impl Broker for Opener {
-    fn request(
-        &self,
-        request: &Request,
-        with: &[BorrowedFd<'_>],
-    ) -> Result<Vec<OwnedFd>, Failure> {
+    fn request(&self, request: &Request, with: &[BorrowedFd<'_>]) -> Result<Vec<OwnedFd>, Failure> {
         match self.0.ask(&Ask::Open(request.clone()), with)? {
             (Reply::Done, fds) => Ok(fds),
             (Reply::NotOpened(failure), _) => Err(failure),

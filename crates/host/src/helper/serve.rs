@@ -58,9 +58,8 @@ fn serve(line: &Line, shared: &Shared) {
         let borrowed: Vec<BorrowedFd<'_>> = fds.iter().map(AsFd::as_fd).collect();
         let sent = line.send(&encode(&reply), &borrowed);
         // A reply that is too long is replaced by one that says so.
-        let sent = sent.or_else(|error| {
-            line.send(&encode(&Reply::NotOpened(Failure::from(error))), &[])
-        });
+        let sent =
+            sent.or_else(|error| line.send(&encode(&Reply::NotOpened(Failure::from(error))), &[]));
         if sent.is_err() {
             return;
         }

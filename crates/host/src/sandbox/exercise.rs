@@ -14,16 +14,17 @@ pub(super) fn run() {
         "sandbox" => rustix::process::chroot("/").is_err(),
         "sandbox-open" => std::fs::File::open("/etc/passwd").is_err(),
         "sandbox-create" => std::fs::write("/tmp/adit-exercise", "").is_err(),
-        "sandbox-device" => std::fs::OpenOptions::new()
-            .write(true)
-            .read(true)
-            .open("/dev/net/tun")
-            .is_err(),
+        "sandbox-device" => {
+            std::fs::OpenOptions::new().write(true).read(true).open("/dev/net/tun").is_err()
+        }
         "sandbox-socket" => {
             use rustix::net::{AddressFamily, SocketType, socket};
             socket(AddressFamily::PACKET, SocketType::RAW, None).is_err()
         }
-        "sandbox-exec" => std::process::Command::new("/bin/true").status().is_err(),
+        "sandbox-exec" => {
+            let status = std::process::Command::new("/bin/true").status();
+            !status.is_ok_and(|status| status.success())
+        }
         "sandbox-mount" => {
             let flags = rustix::mount::MountFlags::empty();
             rustix::mount::mount("tmpfs", "/tmp", "tmpfs", flags, None).is_err()

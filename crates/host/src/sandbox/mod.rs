@@ -145,7 +145,9 @@ impl Sandbox {
     /// As [`enter`].
     pub fn give_up(&self, needs: &Needs) -> Result<Option<String>> {
         if let Some(error) = &self.failure {
-            return Ok(Some(format!("there is no sandbox: cannot start its helper process: {error}")));
+            return Ok(Some(format!(
+                "there is no sandbox: cannot start its helper process: {error}"
+            )));
         }
         self.helper.iter().for_each(Helper::install);
         run(self.level, needs, &STAGES[..CALLS])

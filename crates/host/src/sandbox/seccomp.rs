@@ -59,7 +59,8 @@ pub(super) fn restrict(needs: &Needs) -> io::Result<()> {
 /// Whether this kernel, on this processor, has filters for system calls.
 #[must_use]
 pub fn is_offered() -> bool {
-    let is_known = cfg!(any(target_arch = "x86_64", target_arch = "aarch64", target_arch = "riscv64"));
+    let is_known =
+        cfg!(any(target_arch = "x86_64", target_arch = "aarch64", target_arch = "riscv64"));
     is_known && adit_device::process::has_seccomp_filters()
 }
 

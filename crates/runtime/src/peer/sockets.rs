@@ -26,7 +26,8 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, UdpSocket};
 use std::time::{SystemTime, UNIX_EPOCH};
 
 /// The system calls of open sockets; quinn-udp sets their options and asks for the version of the kernel.
-pub(crate) const SYSCALLS: &[&str] = &["getsockname", "getsockopt", "recvmmsg", "recvmsg", "sendmsg", "setsockopt", "uname"];
+pub(crate) const SYSCALLS: &[&str] =
+    &["getsockname", "getsockopt", "recvmmsg", "recvmsg", "sendmsg", "setsockopt", "uname"];
 
 /// The maximum number of trains that wait for room in a socket: about the default size of its buffer.
 const WAITING_MAX: usize = 128;

@@ -7,13 +7,13 @@ use crate::format::framing::{FRAME_LEN_MAX, FRAME_LEN_MIN};
 use crate::port::egress::{Egress, Refusal, Sink};
 use crate::port::{Cx, Gone, Hub, HubCx, HubRecv, Port, Recv, Scratch, Wait};
 use crate::socket::unix::{SocketPath, bind_unix};
+use adit_device::broker::UnixSocket;
 use adit_engine::PortId;
 use adit_packet::{Batch, Instant, PacketBuf, Pool};
-use adit_device::broker::UnixSocket;
 use rustix::io::Errno;
 use rustix::net::{
-    RecvAncillaryBuffer, RecvFlags, SendAncillaryBuffer, SendFlags, SocketAddrUnix,
-    recvmsg, sendmsg, sendmsg_addr,
+    RecvAncillaryBuffer, RecvFlags, SendAncillaryBuffer, SendFlags, SocketAddrUnix, recvmsg,
+    sendmsg, sendmsg_addr,
 };
 use std::any::Any;
 use std::collections::HashMap;

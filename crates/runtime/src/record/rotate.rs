@@ -5,11 +5,11 @@
 
 use crate::record::now::Now;
 use crate::record::text::printable;
+use adit_device::rights::create_recording;
 use rustix::fs::OFlags;
 use std::collections::VecDeque;
 use std::ffi::OsString;
 use std::fmt;
-use adit_device::rights::create_recording;
 use std::fs::{File, OpenOptions};
 use std::io;
 use std::num::NonZeroU32;

@@ -1,8 +1,8 @@
 //! The text that a configuration is read from.
 
 use crate::config::problem::Problem;
-use crate::helper;
 use crate::error::{Error, Result};
+use crate::helper;
 use std::fmt;
 use std::io::Read;
 use std::path::{Path, PathBuf};

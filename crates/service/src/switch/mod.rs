@@ -27,10 +27,10 @@ use crate::control::route::Route;
 use crate::control::socket::ControlSocket;
 use crate::error::{Error, Result};
 use crate::event::Events;
+use crate::sandbox::{CapabilitySet, Level, Sandbox};
 use crate::supervisor::{
     Answer, Hangup, Job, Progress, Service, Supervisor, TICK, Trigger, seed, value,
 };
-use crate::sandbox::{CapabilitySet, Level, Sandbox};
 use crate::switch::state::{Numbers, SwitchService};
 use crate::switch::wanted::WantedSwitch;
 use adit_engine::switch::{Accelerate, Switch, SwitchConfig};

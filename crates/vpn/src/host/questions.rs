@@ -140,7 +140,8 @@ impl Answers {
             }
             Some(Question::Timestamps(part, is_last)) => {
                 let written = self.write(&part, is_last);
-                let errno = |error: io::Error| error.raw_os_error().unwrap_or(Errno::IO.raw_os_error());
+                let errno =
+                    |error: io::Error| error.raw_os_error().unwrap_or(Errno::IO.raw_os_error());
                 encode(&written.err().map(errno))
             }
             None => Vec::new(),

@@ -72,7 +72,8 @@ pub(super) fn run(options: &Options, wanted: &WantedTunnel, events: &Events) -> 
     let changes = HostChanges::new(loaded.name, Some(target.open()?), given);
     // Now, as the tunnel starts threads.
     options.enter_sandbox(needs(&loaded.config), events)?;
-    let start = Start { loaded, plan, socket, uapi: None, changes, signals: None, recording, pipe: None };
+    let start =
+        Start { loaded, plan, socket, uapi: None, changes, signals: None, recording, pipe: None };
     let (mut runner, supervisor) = up.start(start, events)?;
     if let Some(profiles) = &wanted.netem {
         let port = TunnelEngine::device(Mode::Tun);

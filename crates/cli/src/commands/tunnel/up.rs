@@ -1,8 +1,8 @@
 //! `adit tunnel up`, `check`, `down`, `reload`.
 
 use crate::commands::background::{Detached, detach};
-use crate::commands::sandbox::SandboxArgs;
 use crate::commands::running::Named;
+use crate::commands::sandbox::SandboxArgs;
 use crate::context::Context;
 use crate::exit::Exit;
 use crate::show::events::{noted, printed};

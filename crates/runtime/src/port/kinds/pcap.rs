@@ -192,4 +192,3 @@ impl Port for ReplayPort {
         self.recorded.and(self.due)
     }
 }
-
