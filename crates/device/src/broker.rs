@@ -137,7 +137,7 @@ pub struct Failure {
     /// The number of the kernel.
     pub errno: Option<i32>,
     /// What is known of it beyond that.
-    pub details: Option<FailureDetails>,
+    pub details: Option<Box<FailureDetails>>,
 }
 
 /// An error of a device in words.

@@ -51,7 +51,7 @@ impl Error {
         let Some(details) = failure.details else {
             return Self::new(op, object, Cause::Other, source);
         };
-        let FailureDetails { op, object, code, text, remedy } = details;
+        let FailureDetails { op, object, code, text, remedy } = *details;
         let cause = match Cause::explain(&code) {
             Some(entry) => Cause::Reported(Reported { entry, text, remedy }),
             None => Cause::Other,

@@ -97,7 +97,7 @@ fn failure_of(error: Error) -> Failure {
         text: error.cause().to_string(),
         remedy: error.cause().remedy(),
     };
-    Failure { errno: error.errno(), details: Some(details) }
+    Failure { errno: error.errno(), details: Some(Box::new(details)) }
 }
 
 #[cfg(test)]

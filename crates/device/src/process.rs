@@ -328,7 +328,7 @@ pub fn has_seccomp_filters() -> bool {
 ///
 /// # Errors
 /// None in practice.
-pub fn report_forbidden_calls(name_of: fn(i64) -> &'static str) -> io::Result<()> {
+pub fn report_forbidden_calls(name_of: fn(std::ffi::c_long) -> &'static str) -> io::Result<()> {
     sys::sandbox::report_forbidden_calls(name_of)
 }
 

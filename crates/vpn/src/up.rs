@@ -17,8 +17,8 @@ use crate::host::hooks;
 use crate::host::plan::{Plan, Seen, path_mtu};
 use crate::host::timestamps::Timestamps;
 use crate::memory;
-use crate::pipe::OpenPipe;
 pub use crate::pipe::Pipe;
+use crate::pipe::{OpenPipe, Program};
 use crate::uapi::socket::UapiSocket;
 use adit_device::{Device, IfName, Mode, Netns};
 use adit_packet::{Pool, PoolConfig};
@@ -124,19 +124,13 @@ impl Options {
         }
         let netns = self.netns()?;
         let mut startup = Startup::new(&loaded, netns.as_ref(), Some(&name))?;
-        let executor: Box<dyn Executor> = match sandbox.helper() {
-            Some(helper) => Box::new(RemoteExecutor::new(Arc::clone(helper), netns.as_ref())?),
-            None => Box::new(HostExecutor::new(try_clone(netns.as_ref())?)),
-        };
+        let executor = executor(&sandbox, netns.as_ref())?;
         let mut changes = HostChanges::new(name, netns, executor);
         // Before the host is changed: a signal during a start undoes it in order.
         let signals = Signals::new().map_err(|error| Error::io("catch", "signals", &error))?;
         startup.prepare(&loaded, &mut changes, events)?;
         let hooks = loaded.config.interface.hooks.clone();
-        let uapi = UapiSocket::bind(&name.to_string()).inspect_err(|error| {
-            events.note(format!("cannot listen for 'wg' on /run/wireguard/{name}.sock: {error}"));
-        });
-        let uapi = uapi.ok();
+        let uapi = listen_for_wg(name, events);
         let socket = ControlSocket::new(claim.name().clone(), Server::bind(claim, "tunnel")?);
         let pipe = self.pipe.open()?;
         let priority = RaisedPriority::new();
@@ -190,11 +184,7 @@ impl Options {
         // Last: a client that stops the tunnel waits for it.
         socket.finish();
         started.and(result).and(failure.map_or(Ok(()), Err))?;
-        let Some(program) = program else { return Ok(None) };
-        let name = program.name().to_owned();
-        let status = program.wait().map_err(|error| Error::io("wait for", &name, &error))?;
-        events.note(format_args!("'{name}' ended the tunnel ({status})"));
-        Ok(Some(status))
+        program.map(|program| wait_for(program, events)).transpose()
     }
 
     /// Device, sockets and engine, joined in a loop. The device comes last: what fails before has changed
@@ -298,6 +288,30 @@ impl Options {
         }
         Ok(runner)
     }
+}
+
+/// Changes the host: in the helper, if there is one.
+fn executor(sandbox: &Sandbox, netns: Option<&Netns>) -> Result<Box<dyn Executor>> {
+    Ok(match sandbox.helper() {
+        Some(helper) => Box::new(RemoteExecutor::new(Arc::clone(helper), netns)?),
+        None => Box::new(HostExecutor::new(try_clone(netns)?)),
+    })
+}
+
+fn listen_for_wg(name: IfName, events: &Events) -> Option<UapiSocket> {
+    let bound = UapiSocket::bind(&name.to_string());
+    let failed = |error: &std::io::Error| {
+        events.note(format!("cannot listen for 'wg' on /run/wireguard/{name}.sock: {error}"));
+    };
+    bound.inspect_err(failed).ok()
+}
+
+/// Waits for the program that ended the tunnel.
+fn wait_for(program: Program, events: &Events) -> Result<ExitStatus> {
+    let name = program.name().to_owned();
+    let status = program.wait().map_err(|error| Error::io("wait for", &name, &error))?;
+    events.note(format_args!("'{name}' ended the tunnel ({status})"));
+    Ok(status)
 }
 
 fn claim(name: IfName) -> Result<Claim> {

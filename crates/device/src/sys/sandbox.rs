@@ -5,7 +5,7 @@ use std::mem::zeroed;
 use std::sync::OnceLock;
 
 /// Returns the name of a system call.
-type NameOf = fn(i64) -> &'static str;
+type NameOf = fn(libc::c_long) -> &'static str;
 
 static NAME_OF: OnceLock<NameOf> = OnceLock::new();
 
@@ -57,8 +57,12 @@ const SECCOMP: libc::c_int = 1;
 /// Writes which call was forbidden, and ends the process: the signal is blocked here, so that a second forbidden call ends the
 /// process at once.
 extern "C" fn report(_: libc::c_int, info: *mut libc::siginfo_t, _: *mut libc::c_void) {
-    // SAFETY: the kernel passes a whole `siginfo_t`, whose fields are read where its ABI has them.
-    let (code, number) = unsafe { ((*info).si_code, info.byte_add(CALL_AT).cast::<i32>().read()) };
+    // SAFETY: the kernel passes a whole `siginfo_t`.
+    let code = unsafe { (*info).si_code };
+    // SAFETY: it is longer than that.
+    let place = unsafe { info.byte_add(CALL_AT) };
+    // SAFETY: the kernel's ABI has a number of four bytes there, which are initialised.
+    let number = unsafe { place.cast::<i32>().read() };
     let mut text = Text { bytes: [0; 192], len: 0 };
     if code == SECCOMP {
         let name = NAME_OF.get().map_or("", |name_of| name_of(number.into()));
@@ -70,13 +74,12 @@ extern "C" fn report(_: libc::c_int, info: *mut libc::siginfo_t, _: *mut libc::c
         }
         text.push("; report this, and start with --sandbox off until it is fixed\n");
     }
-    // SAFETY: write(2) reads `len` initialised bytes. The second call is forbidden in every sandbox and, outside of one,
-    // needs a capability; _exit ends the process if it was allowed.
-    unsafe {
-        libc::write(2, text.bytes.as_ptr().cast(), text.len);
-        libc::syscall(libc::SYS_chroot, std::ptr::null::<u8>());
-        libc::_exit(128 + libc::SIGSYS);
-    }
+    // SAFETY: it reads `len` initialised bytes.
+    unsafe { libc::write(2, text.bytes.as_ptr().cast(), text.len) };
+    // SAFETY: it is forbidden in every sandbox and, outside of one, fails for the null address.
+    unsafe { libc::syscall(libc::SYS_chroot, std::ptr::null::<u8>()) };
+    // SAFETY: it ends the process and has no precondition.
+    unsafe { libc::_exit(128 + libc::SIGSYS) };
 }
 
 /// A line that is made without memory from the heap.

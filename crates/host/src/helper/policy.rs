@@ -19,12 +19,15 @@ pub struct Allowed {
 /// The characters of keys, addresses and ports.
 const VALUE: &str = "+/=:.%[]-_";
 
+/// Answers a request of the service.
+type Service = dyn Fn(&[u8]) -> Vec<u8> + Send + Sync;
+
 /// Decides for the helper.
 pub struct Policy {
     allowed: Mutex<Allowed>,
     read: Box<dyn Fn() -> Allowed + Send + Sync>,
     may_read: Box<dyn Fn(&Path) -> bool + Send + Sync>,
-    service: Box<dyn Fn(&[u8]) -> Vec<u8> + Send + Sync>,
+    service: Box<Service>,
 }
 
 impl fmt::Debug for Policy {

@@ -71,7 +71,7 @@ pub(super) fn restrict(_: &Needs) -> io::Result<()> {
 }
 
 /// The name of a call of this processor, of those that a program is likely to make.
-fn name_of(wanted: i64) -> &'static str {
+fn name_of(wanted: libc::c_long) -> &'static str {
     let mut all = NAMES.iter().chain(FORBIDDEN);
-    all.find(|(_, number)| i64::from(*number) == wanted).map_or("", |(name, _)| name)
+    all.find(|(_, number)| *number == wanted).map_or("", |(name, _)| name)
 }
