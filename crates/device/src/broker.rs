@@ -190,7 +190,7 @@ impl From<io::Error> for Failure {
 
 impl From<Failure> for io::Error {
     fn from(failure: Failure) -> Self {
-        let refused = || Self::other("the helper process refused it");
+        let refused = || Self::other("the helper process has ended");
         failure.errno.map_or_else(refused, Self::from_raw_os_error)
     }
 }

@@ -2,6 +2,7 @@
 
 use crate::changes::action::{Action, Program, Purpose};
 use crate::helper::{self, Ask, Reply};
+use std::os::unix::process::CommandExt;
 
 /// Does what `ADIT_FAILPOINT=sandbox` or `sandbox-ATTEMPT` says, in a debug build. The process ends by the attempt or exits: with
 /// 90 if it was refused, with 91 if it was not.
@@ -22,7 +23,7 @@ pub(super) fn run() {
             socket(AddressFamily::PACKET, SocketType::RAW, None).is_err()
         }
         "sandbox-exec" => {
-            let status = std::process::Command::new("/bin/true").status();
+            let status = std::process::Command::new("/bin/true").process_group(0).status();
             !status.is_ok_and(|status| status.success())
         }
         "sandbox-mount" => {
