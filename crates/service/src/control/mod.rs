@@ -20,6 +20,7 @@ pub mod http;
 pub mod notify;
 pub mod server;
 pub mod socket;
+pub mod survey;
 
 #[cfg(test)]
 mod tests;

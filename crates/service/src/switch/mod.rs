@@ -4,6 +4,7 @@ mod accelerate;
 mod api;
 pub mod changes;
 pub mod codes;
+pub mod health;
 pub mod keys;
 pub mod mirror;
 mod mirrors;
