@@ -51,6 +51,8 @@ pub struct Axis {
     pub name: String,
     /// The unit of its values.
     pub unit: Unit,
+    /// Names of the values 1, 2, ...; empty: the values are numbers.
+    pub names: Vec<String>,
 }
 
 /// The unit of an axis' values.
@@ -70,7 +72,19 @@ impl Axis {
     /// An axis of this name and unit.
     #[must_use]
     pub fn new(name: impl Into<String>, unit: Unit) -> Self {
-        Self { name: name.into(), unit }
+        Self { name: name.into(), unit, names: Vec::new() }
+    }
+
+    /// An axis whose values 1, 2, ... have these names, for bars.
+    #[must_use]
+    pub fn named(name: impl Into<String>, names: Vec<String>) -> Self {
+        Self { name: name.into(), unit: Unit::Count, names }
+    }
+
+    /// What a value is called.
+    pub(crate) fn name_of(&self, value: f64) -> String {
+        let at = (1u32..).zip(&self.names).find(|(number, _)| f64::from(*number) == value);
+        at.map_or_else(|| value.to_string(), |(_, name)| name.clone())
     }
 }
 

@@ -100,7 +100,14 @@ fn draw(svg: &mut String, chart: &Chart, top: f64) {
         line(svg, "grid", (LEFT, down(place)), (RIGHT, down(place)));
         words(svg, "tick", (LEFT - 8.0, down(place) + 4.0), "end", &number);
     }
-    for (place, number) in x.ticks() {
+    let names: Vec<(f64, String)> = if chart.x.names.is_empty() {
+        x.ticks().collect()
+    } else {
+        let room = (RIGHT - LEFT) * x.unit() / CHAR;
+        let named = (1u32..).zip(&chart.x.names);
+        named.map(|(at, name)| (x.place(f64::from(at)), fitted(name, room))).collect()
+    };
+    for (place, number) in names {
         line(svg, "grid", (across(place), TOP), (across(place), BOTTOM));
         words(svg, "tick", (across(place), BOTTOM + 18.0), "middle", &number);
     }
@@ -141,6 +148,18 @@ fn draw(svg: &mut String, chart: &Chart, top: f64) {
         legend(svg, chart);
     }
     svg.push_str("</g>\n");
+}
+
+/// The name in so many characters; a dot stands for the end that is not shown.
+fn fitted(name: &str, room: f64) -> String {
+    let fits = |count: usize| f64::from(u32::try_from(count).unwrap_or(u32::MAX)) <= room;
+    if fits(name.chars().count()) {
+        return name.to_owned();
+    }
+    let mut short: String =
+        name.chars().enumerate().take_while(|(at, _)| fits(at + 2)).map(|(_, char)| char).collect();
+    short.push('.');
+    short
 }
 
 /// The names of the series at the upper right, the first one at the left.
