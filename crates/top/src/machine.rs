@@ -7,7 +7,7 @@ use adit_service::error::{Error, Kind, Result};
 use adit_service::health::Finding;
 use adit_service::host::filter::TableId;
 use adit_service::host::stale::{filter_tables, find_stale};
-use adit_service::nat::model::{Flow, Nat};
+use adit_service::nat::model::{Flow, FlowPage, Nat};
 use adit_service::netem::report::LinkStatus;
 use adit_service::switch::model::{Address, Page, Switch};
 use adit_topology::report::Lab;
@@ -18,8 +18,8 @@ use std::time::Instant;
 
 use crate::codes::{KILL_SWITCH, LEFT};
 
-/// As many addresses of a switch are shown: more than anybody reads, and few enough to ask for every second.
-const ADDRESSES_MAX: usize = 4096;
+/// As many addresses or flows of a service are shown: more than anybody reads, and few enough to ask for every second.
+const ROWS_MAX: usize = 4096;
 
 /// What runs on this machine, at one moment.
 #[derive(Debug)]
@@ -158,12 +158,14 @@ impl Report {
     fn ask(client: &Client, kind: &str, details: bool) -> Result<Self> {
         Ok(match kind {
             "switch" => {
-                let addresses = if details { addresses(client)? } else { Vec::new() };
+                let page = |page: Page| (page.addresses, page.next);
+                let addresses = if details { rows(client, "/fdb", page)? } else { Vec::new() };
                 Self::Switch(ask(client, "/switch")?, addresses)
             }
             "netem" => Self::Netem(ask(client, "/netem")?),
             "nat" => {
-                let flows = if details { ask(client, "/nat/flows")? } else { Vec::new() };
+                let page = |page: FlowPage| (page.flows, page.next);
+                let flows = if details { rows(client, "/nat/flows", page)? } else { Vec::new() };
                 Self::Nat(ask(client, "/nat")?, flows)
             }
             "tunnel" => Self::Tunnel(ask(client, "/tunnel")?),
@@ -191,17 +193,20 @@ fn ask<T: DeserializeOwned>(client: &Client, path: &str) -> Result<T> {
     })
 }
 
-fn addresses(client: &Client) -> Result<Vec<Address>> {
-    let (mut all, mut after) = (Vec::new(), 0);
-    loop {
-        let page: Page = ask(client, &format!("/fdb?after={after}"))?;
-        all.extend(page.addresses);
-        match page.next {
-            Some(next) if next > after && all.len() < ADDRESSES_MAX => after = next,
-            _ => break,
-        }
+/// The first rows of a list that comes in pages; `take` returns the rows of a page, and the next page.
+fn rows<P: DeserializeOwned, T>(
+    client: &Client,
+    path: &str,
+    take: impl Fn(P) -> (Vec<T>, Option<String>),
+) -> Result<Vec<T>> {
+    let (mut all, mut next) = take(ask(client, path)?);
+    while let Some(page) = next.filter(|_| all.len() < ROWS_MAX) {
+        let (more, after) = take(ask(client, &format!("{path}?page={page}"))?);
+        // A page without rows that leads on would never end.
+        next = after.filter(|_| !more.is_empty());
+        all.extend(more);
     }
-    all.truncate(ADDRESSES_MAX);
+    all.truncate(ROWS_MAX);
     Ok(all)
 }
 
