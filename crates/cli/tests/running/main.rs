@@ -6,6 +6,7 @@
 mod accelerate;
 mod check;
 mod faults;
+mod log;
 mod names;
 mod netem;
 mod program;
