@@ -9,6 +9,7 @@
 
 use crate::control::CONTROL;
 use crate::error::{Error, Kind, Result};
+use crate::journal::Journal;
 use crate::log::{Filter, LogRequest, LogStatus};
 use crate::netem::report::LinkStatus;
 use crate::netem::report::Links;
@@ -220,14 +221,17 @@ pub trait Observer: Send {
     }
 }
 
-/// Sends events to an observer, from any thread.
+/// Sends events to an observer and to a journal, from any thread.
 #[derive(Clone)]
-pub struct Events(Arc<Mutex<dyn Observer>>);
+pub struct Events {
+    observer: Arc<Mutex<dyn Observer>>,
+    journal: Arc<Journal>,
+}
 
 impl Events {
     /// Events for this observer.
     pub fn new(observer: impl Observer + 'static) -> Self {
-        Self(Arc::new(Mutex::new(observer)))
+        Self { observer: Arc::new(Mutex::new(observer)), journal: Arc::default() }
     }
 
     /// Events that nobody observes.
@@ -241,11 +245,17 @@ impl Events {
     }
 
     fn observer(&self) -> MutexGuard<'_, dyn Observer + 'static> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+        self.observer.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Sends an event.
     pub fn send(&self, event: &Event) {
+        // A state is asked for by GET, and can be long.
+        if !matches!(event, Event::Status { .. })
+            && let Ok(text) = serde_json::to_string(event)
+        {
+            self.journal.push(&text);
+        }
         self.observer().event(event);
     }
 
@@ -271,6 +281,12 @@ impl Events {
             }
         }
         self.send(&Event::Failed { message });
+    }
+
+    /// The last events.
+    #[must_use]
+    pub const fn journal(&self) -> &Arc<Journal> {
+        &self.journal
     }
 
     /// Writes what waits for a slow reader.

@@ -263,6 +263,13 @@ impl LogRequest {
     }
 }
 
+/// The body of a request that changes levels.
+#[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
+pub struct LogChange {
+    /// A filter, as `tunnel=debug`, or `default`.
+    pub filter: String,
+}
+
 /// The log of a running program.
 #[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
 #[schemars(title = "adit log")]
