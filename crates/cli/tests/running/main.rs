@@ -4,8 +4,10 @@
 #![allow(clippy::unwrap_used, reason = "a panic is how a test fails")]
 
 mod accelerate;
+mod api;
 mod check;
 mod faults;
+mod log;
 mod names;
 mod netem;
 mod program;
