@@ -21,6 +21,8 @@ const NOTE_LEN: usize = 106;
 const TICKS: (u32, u32) = (8, 5);
 /// Colours of series; more series share them.
 const COLOURS: usize = 6;
+/// Width of a group of bars, at most: few of them are no walls.
+const GROUP_MAX: f64 = 90.0;
 /// Width of a character of the legend, at most.
 const CHAR: f64 = 6.4;
 
@@ -29,7 +31,7 @@ const STYLE: &str = "\
 .chart{font-family:'DejaVu Sans','Noto Sans',sans-serif;font-size:11px}\
 .chart .ground{fill:#fff}.chart text{fill:#4d5866}.chart .title{font-size:15px;font-weight:600;fill:#1c2430}\
 .chart .head{font-size:18px;font-weight:600;fill:#1c2430}.chart .note{font:11px monospace;white-space:pre}\
-.chart .grid{stroke:#e4e8ee}.chart .axis{stroke:#8a94a3}.chart rect{fill:currentColor}\
+.chart .grid{stroke:#e4e8ee}.chart .axis{stroke:#8a94a3}.chart rect,.chart circle{fill:currentColor}\
 .chart polyline{fill:none;stroke:currentColor;stroke-width:1.8;stroke-linejoin:round}\
 .chart .s0{color:#1f6fb2}.chart .s1{color:#c4521b}.chart .s2{color:#2f8550}\
 .chart .s3{color:#7a58a8}.chart .s4{color:#a07814}.chart .s5{color:#b03a6a}\
@@ -126,10 +128,20 @@ fn draw(svg: &mut String, chart: &Chart, top: f64) {
                 }
                 svg.truncate(svg.trim_end().len());
                 put(svg, format_args!("\"/>\n"));
+                if let (Some(point), 1) = (series.drawn().next(), series.drawn().count()) {
+                    let (x, y) = (across(x.place(point.0)), down(y.place(point.1)));
+                    put(
+                        svg,
+                        format_args!(
+                            "<circle class=\"s{colour}\" cx=\"{x:.1}\" cy=\"{y:.1}\" r=\"3\"/>\n"
+                        ),
+                    );
+                }
             }
             Kind::Bars => {
                 // A group of bars takes four fifths of its place.
-                let wide = (x.unit() * (RIGHT - LEFT) * 0.8 / f64::from(several)).max(1.0);
+                let group = (x.unit() * (RIGHT - LEFT) * 0.8).min(GROUP_MAX);
+                let wide = (group / f64::from(several)).max(1.0);
                 let first = -wide * f64::from(several) / 2.0 + wide * f64::from(number);
                 for point in series.drawn() {
                     let (left, upper) = (across(x.place(point.0)) + first, down(y.place(point.1)));
@@ -246,6 +258,11 @@ mod tests {
         assert_eq!(one.matches("class=\"tick\"").count(), 6 + 6, "{one}");
         assert_eq!(one.matches("class=\"grid\"").count(), 12);
         assert_eq!(one.matches("<polyline").count(), 1);
+        let mut lonely = chart(Kind::Line, vec![Series::new("x", vec![(2.0, 1e6)])]);
+        lonely.x = lonely.x.over(0.0, 10.0);
+        let lonely = alone(&lonely);
+        assert_eq!(lonely.matches("<circle").count(), 1, "a point alone shows: {lonely}");
+        assert!(lonely.contains(">10</text>"), "{lonely}");
         let up = Series::new("up", vec![(0.0, 1e6), (f64::NAN, 1.0), (10.0, 1e6)]);
         let two = alone(&chart(Kind::Line, vec![down, up]));
         assert_eq!(two.matches("<polyline").count(), 2 + 2, "two lines, two samples: {two}");

@@ -141,7 +141,8 @@ impl Summary {
     /// The charts.
     #[must_use]
     pub fn page(&self, title: impl Into<String>) -> Page {
-        let time = || Axis::new("Time", Unit::Seconds);
+        let length = self.length().as_secs_f64();
+        let time = || Axis::new("Time", Unit::Seconds).over(0.0, length);
         let names = ["in", "out", "packets"];
         let rates = names.iter().zip(&self.rates).filter(|(_, slots)| !slots.is_empty());
         let width = self.rates.iter().map(Slots::width).max().unwrap_or_default();
@@ -208,7 +209,7 @@ impl Summary {
 
     fn kinds_chart(&self) -> Chart {
         let mut kinds: Vec<_> = self.kinds.iter().collect();
-        kinds.sort_by(|a, b| b.1.1.cmp(&a.1.1).then_with(|| a.0.cmp(b.0)));
+        kinds.sort_by(|a, b| b.1.0.cmp(&a.1.0).then_with(|| a.0.cmp(b.0)));
         let rest: u64 = kinds.iter().skip(KINDS_SHOWN).map(|(_, count)| count.0).sum();
         kinds.truncate(KINDS_SHOWN);
         let mut bars: Vec<(String, u64)> =

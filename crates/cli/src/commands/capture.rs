@@ -5,6 +5,7 @@ use crate::context::Context;
 use crate::exit::Exit;
 use crate::output::{Output, table};
 use crate::pictures::{self, Files, Numbers};
+use crate::show::events::{Json, LogArgs};
 use adit_capture::extcap;
 use adit_capture::extcap::{Call, Interface};
 use adit_capture::lab;
@@ -26,6 +27,7 @@ use adit_runtime::record::sink::{Sink, whole_lines};
 use adit_service::control::client::Client;
 use adit_service::error::{Entry, Error, Kind, Result};
 use adit_service::filter::{CompileError, Filter};
+use adit_service::log::TargetId;
 use clap::ValueEnum;
 use schemars::JsonSchema;
 use serde::Serialize;
@@ -129,6 +131,8 @@ pub(crate) struct Args {
     /// Register this program with Wireshark and tshark
     #[arg(long, conflicts_with_all = ["name", "interface", "read", "write", "list_interfaces"])]
     install_extcap: bool,
+    #[command(flatten)]
+    log: LogArgs,
 }
 
 /// `--mode`.
@@ -255,7 +259,8 @@ impl Args {
 
     fn capture(self, plan: Plan, output: &Output) -> Result<Exit> {
         let Plan { wanted, rotation, filter } = plan;
-        let mut note = |text: String| output.note(adit_service::text::clean(&text));
+        let events = self.log.begin(output, TargetId::CAPTURE, Json::None)?;
+        let mut note = |text: String| events.note(text);
         let in_kernel = filter.as_ref().filter(|filter| filter.suits_the_kernel());
         let in_kernel = in_kernel.map(|filter| &filter.program);
         let source =
@@ -281,8 +286,9 @@ impl Args {
         };
         let name = outputs.interface.0.clone();
         let capture = Capture { signals, source, responder, duration: self.duration, outputs };
+        events.start();
         let (summary, charts, result) = capture.run();
-        output.note(summary);
+        events.note(summary);
         match result {
             Err(error) if error.is_reader_gone() => Ok(Exit::BrokenPipe),
             Err(error) => Err(end_error(&error)),
@@ -556,6 +562,7 @@ fn extcap_args(
         summary: false,
         pictures: Files::default(),
         install_extcap: false,
+        log: LogArgs::default(),
     })
 }
 

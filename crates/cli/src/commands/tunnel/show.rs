@@ -93,9 +93,11 @@ fn history(names: &[Name], files: &Files, output: &Output) -> Result<Exit> {
 
 /// The charts of the last hour: of a tunnel alone its directions are lines, of several their sums.
 fn page(histories: &[(String, HistoryView)]) -> Page {
+    let slots = histories.iter().flat_map(|(_, history)| &history.slots);
+    let oldest = slots.map(|slot| slot.age_s).fold(0.0, f64::max);
     let chart = |title: &str, axis: Axis, series: Vec<Series>| Chart {
         title: title.to_owned(),
-        x: Axis::new("Time before now", Unit::Seconds),
+        x: Axis::new("Time before now", Unit::Seconds).over(-oldest, 0.0),
         y: axis,
         kind: Kind::Line,
         series,
