@@ -4,8 +4,10 @@
 #![allow(clippy::unwrap_used, reason = "a panic is how a test fails")]
 
 mod accelerate;
+mod api;
 mod check;
 mod faults;
+mod log;
 mod names;
 mod netem;
 mod program;
@@ -15,3 +17,5 @@ mod save;
 #[allow(dead_code, reason = "the other test binary uses the rest")]
 mod support;
 mod switch;
+#[path = "../cli/wires.rs"]
+mod wires;

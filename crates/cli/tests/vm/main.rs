@@ -1,5 +1,5 @@
 //! Real machines: two QEMU guests with Debian's kernel on a switch, by TAPs and unix sockets; one behind a NAT; one as the
-//! peer of a tunnel.
+//! peer of a tunnel; a switch in one, whose kernel may be older than this one.
 //!
 //! `prepare.sh` makes the guest; without it these tests say that they are skipped, unless
 //! `ADIT_REQUIRE=vm` turns that into a failure.
@@ -7,11 +7,15 @@
 #![allow(clippy::print_stdout, reason = "a test that is skipped says so")]
 
 mod guest;
+mod kernel;
 mod nat;
 #[allow(dead_code, reason = "shared with other tests, which use the rest")]
 #[path = "../cli/support.rs"]
 mod support;
 mod tunnel;
+#[path = "../cli/wires.rs"]
+#[allow(dead_code, reason = "the other test binaries use the rest")]
+mod wires;
 #[allow(dead_code, reason = "shared with other tests, which use the rest")]
 #[path = "../tunnel/world.rs"]
 mod world;
@@ -42,12 +46,10 @@ struct Switch(Child);
 
 impl Switch {
     fn start(ports: &[&str]) -> Self {
-        let mut command = support::bare(support::ADIT);
-        command.arg("switch");
-        for port in ports {
-            command.args(["--port", port]);
-        }
-        Self(command.spawn().unwrap())
+        let mut words = vec!["switch".to_owned()];
+        words.extend(ports.iter().flat_map(|port| ["--port".to_owned(), (*port).to_owned()]));
+        wires::add_words(&mut words);
+        Self(support::bare(support::ADIT).args(words).spawn().unwrap())
     }
 }
 

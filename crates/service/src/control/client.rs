@@ -103,6 +103,26 @@ impl Client {
         }
     }
 
+    /// The program of a name, of any kind, or without one the only one that runs.
+    ///
+    /// # Errors
+    /// As [`Client::find`].
+    pub fn of_any_kind(name: Option<Name>) -> Result<Self> {
+        if let Some(name) = name {
+            return Ok(Self::new(name, ANSWER_WITHIN));
+        }
+        let running = running();
+        let names: Vec<&str> = running.iter().map(|one| one.name.as_str()).collect();
+        match names.as_slice() {
+            [one] => Ok(Self::new(parse(one)?, ANSWER_WITHIN)),
+            [] => Err(Error::new(Kind::NotFound, &NOT_RUNNING, "no program is running")),
+            several => {
+                let message = format!("more than one program is running: {}", several.join(", "));
+                Err(Error::usage(message).hint("Add the name of one of them."))
+            }
+        }
+    }
+
     /// As [`Client::find`]; without a name and with several running, the only one that has `path`.
     ///
     /// # Errors
@@ -222,7 +242,11 @@ impl Client {
         let why = body.get("message").and_then(Value::as_str).unwrap_or("no reason given");
         let kind = if status == 403 { Kind::Permission } else { Kind::Refused };
         let message = format!("'{}' refused it: {why}", self.name);
-        Error::new(kind, &CONTROL, message).object(&self.name)
+        let error = Error::new(kind, &CONTROL, message).object(&self.name);
+        match body.get("hint").and_then(Value::as_str) {
+            Some(hint) => error.hint(hint),
+            None => error,
+        }
     }
 }
 

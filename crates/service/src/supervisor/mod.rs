@@ -19,18 +19,22 @@ pub mod guest;
 mod hangup;
 mod limits;
 mod request;
+pub mod routes;
 
 pub use background::{Job, Trigger};
 pub use hangup::Hangup;
 pub use limits::{RateLimitedLog, random, seed, times};
 pub use request::{Done, DoneReply, read_request, value};
 
+use crate::config::value::text;
 use crate::control::http::{Method, Request, Ticket};
 use crate::control::notify::{Status, Watchdog, notify};
+use crate::control::route::Route;
 use crate::control::server::Reply;
 use crate::control::socket::ControlSocket;
 use crate::error::{Error, Result};
 use crate::event::{Event, Events};
+use crate::log::LogRequest;
 use adit_engine::Engine;
 use adit_runtime::Runner;
 use adit_runtime::{Event as LoopEvent, Handler, Interest, Next, Signal, Token};
@@ -62,6 +66,9 @@ pub trait Service: Sized {
     type Engine: Engine;
     /// What a background job returns: a configuration that was read, ports that were opened.
     type Change: Send + 'static;
+
+    /// The requests that [`Service::answer`] and [`Service::job`] take, beside those of every service.
+    const ROUTES: &'static [Route];
 
     /// How to read what was asked for, given the state now. The job runs on another thread.
     ///
@@ -159,8 +166,11 @@ pub struct Supervisor<S: Service> {
 
 impl<S: Service> Supervisor<S> {
     /// A supervisor that answers at `socket` and reports to `events`.
-    pub const fn new(service: S, socket: ControlSocket, events: Events) -> Self {
+    pub fn new(service: S, mut socket: ControlSocket, events: Events) -> Self {
         let background = BackgroundReader::new();
+        if let Some(server) = &mut socket.server {
+            server.describe(routes::all(S::ROUTES), events.journal().clone());
+        }
         Self { service, socket, events, background, watchdog: None, is_stopping: false }
     }
 
@@ -176,6 +186,7 @@ impl<S: Service> Supervisor<S> {
     /// # Errors
     /// Those of epoll, which no packet and no peer can cause.
     pub fn run(&mut self, runner: &mut Runner<S::Engine>) -> Result<()> {
+        self.events.start();
         let readable = Interest { readable: true, writable: false };
         let watchdog = Watchdog::of_environment().and_then(|watchdog| {
             self.watchdog = watchdog;
@@ -221,18 +232,39 @@ impl<S: Service> Supervisor<S> {
                     let done = vec![format!("'{}' stopped", self.socket.name())];
                     Answer::from(Ok(Done::new(done).reply))
                 }
+                (Method::Get, "/log") => self.log(LogRequest::Show),
+                (Method::Patch, "/log") => self.change_log(request),
                 _ => self.service.answer(runner, request),
             };
+            tracing::debug!("{} {}", request.method, request.path);
             match answer {
                 Answer::Now(reply) => reply,
                 Answer::Promised => Reply::Later,
                 Answer::Later => {
-                    self.background.queue(Trigger::Request(request.clone()));
+                    self.background.queue(Trigger::Request(Box::new(request.clone())));
                     Reply::Later
                 }
             }
         });
         self.socket.server = Some(server);
+    }
+
+    /// Sends new events to clients that follow them.
+    fn publish(&mut self) {
+        if let Some(server) = &mut self.socket.server {
+            server.publish();
+        }
+    }
+
+    fn log(&self, request: LogRequest) -> Answer {
+        self.events.log(request).and_then(|status| value(&status)).into()
+    }
+
+    fn change_log(&self, request: &Request) -> Answer {
+        let filter =
+            read_request(&request.body, request.files, |table| table.required("filter", text));
+        let change = filter.and_then(|filter| LogRequest::parse(&filter.unwrap_or_default()));
+        change.map_or_else(|error| Answer::Now(error.into()), |change| self.log(change))
     }
 
     /// Starts the next job, unless one runs.
@@ -256,6 +288,7 @@ impl<S: Service> Supervisor<S> {
 
     fn apply(&mut self, runner: &mut Runner<S::Engine>) {
         let Some((trigger, result)) = self.background.finish(runner) else { return };
+        tracing::debug!("a job has ended: {}", if result.is_ok() { "done" } else { "failed" });
         match result.and_then(|change| self.service.apply(runner, change)) {
             Ok(Progress::Next(job)) => self.start(runner, trigger, job),
             Ok(Progress::Done(done)) => self.done(&trigger, Ok(done)),
@@ -313,10 +346,12 @@ impl<S: Service> Handler<S::Engine> for Supervisor<S> {
                 server.reply(client, &result.into());
             }
         }
+        self.publish();
         if self.is_stopping { Next::Stop } else { flow }
     }
 
     fn turn(&mut self, runner: &mut Runner<S::Engine>) {
         self.service.turn(runner);
+        self.publish();
     }
 }

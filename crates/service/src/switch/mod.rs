@@ -2,6 +2,7 @@
 
 mod accelerate;
 mod api;
+mod bodies;
 pub mod changes;
 pub mod codes;
 pub mod keys;
@@ -18,7 +19,10 @@ mod state;
 mod unsaved;
 pub mod wanted;
 
+pub use api::ROUTES;
+
 use crate::control::http::{Method, Request};
+use crate::control::route::Route;
 use crate::control::socket::ControlSocket;
 use crate::error::{Error, Result};
 use crate::event::Events;
@@ -40,6 +44,7 @@ use std::collections::BTreeSet;
 /// # Errors
 /// It cannot start; nothing is left behind then.
 pub fn run(plan: Plan, wanted: WantedSwitch, events: Events) -> Result<()> {
+    events.configure_log(wanted.log.as_ref());
     let socket = ControlSocket::open(wanted.name.clone(), "switch")?;
     let warnings = plan::warnings(&wanted).into_iter().map(|text| format!("warning: {text}"));
     let notes: Vec<String> = socket.note.iter().cloned().chain(warnings).collect();
@@ -116,6 +121,8 @@ impl SwitchService {
 impl Service for SwitchService {
     type Engine = Switch;
     type Change = reload::Change;
+
+    const ROUTES: &'static [Route] = ROUTES;
 
     fn job(&self, trigger: &Trigger) -> Result<Job<reload::Change>> {
         match trigger {

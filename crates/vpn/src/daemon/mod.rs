@@ -11,6 +11,9 @@
 //! | [`PeerEvents`] | connected peers and their hooks |
 
 pub mod host;
+mod routes;
+
+pub use routes::ROUTES;
 
 use crate::address::{endpoint_text, udp};
 use crate::daemon::host::{Host, HostResult, SharedChanges, lock};
@@ -36,6 +39,7 @@ use adit_packet::Instant;
 use adit_runtime::port::kinds::device::DevicePort;
 use adit_runtime::{Event, Gone, Interest, Next, PeerOptions, PeerSockets, Runner, Token};
 use adit_service::control::http::{Method, Request};
+use adit_service::control::route::Route;
 use adit_service::control::server::Reply;
 use adit_service::error::{Error, Kind, Result, SYSTEM};
 use adit_service::event::Events;
@@ -266,6 +270,7 @@ impl Daemon {
                 Ok(uapi::format::get(&snapshot))
             }
             uapi::Request::Set(request) => {
+                tracing::debug!(peers = request.peers.len(), "changed by 'wg'");
                 self.set(runner, *request).map_err(|error| {
                     netlink::raw_errno(&error).unwrap_or(Errno::IO.raw_os_error())
                 })?;
@@ -353,6 +358,7 @@ impl Daemon {
         }
         self.plan = plan;
         let reloaded = self.reload_peers(runner, &loaded.config);
+        self.events.configure_log(loaded.config.interface.log.as_ref());
         self.loaded = loaded;
         self.lock_keys();
         Ok(reloaded)
@@ -548,6 +554,8 @@ impl Service for Daemon {
     type Engine = TunnelEngine;
     type Change = Change;
 
+    const ROUTES: &'static [Route] = ROUTES;
+
     /// Reads the files again and plans what they ask for. The tunnel has no other request that takes long.
     fn job(&self, _: &Trigger) -> Result<Job<Change>> {
         let (files, hooks) = (self.loaded.files.clone(), self.hook_policy);
@@ -597,6 +605,10 @@ impl Service for Daemon {
     fn answer(&mut self, runner: &mut Runner<TunnelEngine>, request: &Request) -> Answer {
         match (request.method, request.path.as_str()) {
             (Method::Get, "/tunnel") => Answer::from(self.status(runner)),
+            (Method::Get, "/tunnel/peers") => {
+                let page = state::PeerPage::of(runner, &self.endpoints, &self.rates, request);
+                Answer::from(page.and_then(|page| value(&page)))
+            }
             _ => Answer::Now(Reply::unknown_path(request)),
         }
     }
@@ -629,6 +641,7 @@ impl Service for Daemon {
             }
             Event::Ready(token) => self.ready(runner, token),
             Event::TooBig { to, len_max } => {
+                tracing::debug!(object = %to, len_max, "the path has a smaller MTU");
                 let (now, to) = (runner.now(), Endpoint::Udp(to));
                 runner.engine_mut().tunnel.path_mtu_hint(now, to, len_max);
                 Next::Continue
@@ -666,19 +679,8 @@ impl Service for Daemon {
                     self.peers.moved(runner, &peer, from, to);
                 }
                 TunnelEvent::Refused { peer, from } => self.peers.refused(runner, &peer, from),
-                TunnelEvent::ClockAhead { peer, by } => {
-                    let (peer, days) = (peer.to_base64(), by.as_secs() / (24 * 60 * 60));
-                    self.events.note(format!(
-                        "warning: the clock of peer {} is {days} days ahead of this machine's clock; \
-                         set the clock that is wrong",
-                        *peer
-                    ));
-                }
-                TunnelEvent::Cipher { peer, suite } => {
-                    let peer = peer.to_base64();
-                    self.events
-                        .detail(format_args!("packets to {} are encrypted with {suite}", *peer));
-                }
+                TunnelEvent::ClockAhead { peer, by } => self.peers.clock_ahead(&peer, by),
+                TunnelEvent::Cipher { peer, suite } => self.peers.cipher(&peer, suite),
                 TunnelEvent::NotPostQuantum { peer } => self.peers.not_post_quantum(&peer),
                 TunnelEvent::Heard { peer } => {
                     let config = runner.engine().tunnel.peer_config(&peer);
