@@ -14,6 +14,7 @@
 //! Each part owns its state and knows nothing of those above it, which ask and act on the answers.
 
 pub(crate) mod accelerator;
+pub(crate) mod ahead;
 pub(crate) mod closing;
 pub(crate) mod core;
 pub(crate) mod event;
