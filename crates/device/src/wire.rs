@@ -185,7 +185,7 @@ mod tests {
     fn what_is_written_is_read() {
         let mut address = Address::new("2001:db8::1/64".parse().unwrap());
         address.peer = Some("2001:db8::2".parse().unwrap());
-        address.valid_lifetime = Some(Duration::from_millis(1500));
+        address.valid_lifetime = Some(std::time::Duration::from_millis(1500));
         comes_back(&address);
         let mut rule = Rule::new(IpFamily::V6, RuleAction::Table(7));
         (rule.fwmark, rule.uid_range) = (Some(FwMark::from(9)), Some(3..=8));
