@@ -36,7 +36,7 @@
 //! | [`switch`], [`link`] | the two services of this crate |
 //! | [`config`] | reads TOML, words and JSON with all errors at once, each with its place |
 //! | [`control`] | JSON over HTTP on a unix socket: names, server, client |
-//! | [`event`] | what a service reports by itself |
+//! | [`event`], [`journal`] | what a service reports by itself, and the last of it with numbers |
 //! | [`netem`] | the settings of an emulated link as text, and its report |
 //! | [`nat`] | the NAT as a service, and as a port |
 //! | [`kinds`] | the kinds of port: those of the runtime, and the NAT |
@@ -58,6 +58,7 @@ pub mod control;
 pub mod event;
 pub mod exercise;
 pub mod filter;
+pub mod journal;
 pub mod kinds;
 pub mod link;
 pub mod nat;

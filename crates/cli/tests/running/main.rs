@@ -4,6 +4,7 @@
 #![allow(clippy::unwrap_used, reason = "a panic is how a test fails")]
 
 mod accelerate;
+mod api;
 mod check;
 mod faults;
 mod names;
@@ -15,3 +16,5 @@ mod save;
 #[allow(dead_code, reason = "the other test binary uses the rest")]
 mod support;
 mod switch;
+#[path = "../cli/wires.rs"]
+mod wires;

@@ -24,6 +24,14 @@ use std::time::{Duration, Instant};
 /// How long packets that wait for room may hold a handover up.
 const DRAIN_TIME_MAX: Duration = Duration::from_millis(5);
 
+/// The body of `/upgrade`.
+#[derive(Clone, Copy, Debug, Default, Deserialize, JsonSchema)]
+#[serde(default, deny_unknown_fields)]
+pub(super) struct Upgrade {
+    /// Do nothing if the running program is the installed one.
+    if_changed: bool,
+}
+
 /// The reply to `/upgrade`.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct Upgraded {
@@ -83,7 +91,9 @@ impl Daemon {
             return Err(Error::new(Kind::Refused, &REFUSED, message).hint("Restart it."));
         };
         let candidate = installed.candidate();
-        let only_other = request.body.get("if_changed").is_some_and(|value| value == true);
+        let wanted: Option<Upgrade> = serde_json::from_value(request.body.clone())
+            .map_err(|error| Error::usage(format!("the body of the request: {error}")))?;
+        let only_other = wanted.unwrap_or_default().if_changed;
         let (files, hooks, name) = (self.loaded.files.clone(), self.hook_policy, self.loaded.name);
         let given = Given { private_key: true, device_netns: self.has_device_netns };
         let known = self.loaded.config.clone();
