@@ -56,7 +56,6 @@ mod sys;
 mod tokio;
 mod udp;
 mod vnet_hash;
-pub mod wire;
 
 pub use adit_packet::{
     Batch, Endian, Gso, HashReport, HashTypes, MacAddr, PacketBuf, PacketInfo, Pair, ParseMacError,

@@ -90,5 +90,3 @@ impl TunInfo {
         mode.map(|mode| Self { mode, ..info })
     }
 }
-
-crate::wire_enum! { Mode { 0 = Tun, 1 = Tap } }

@@ -5,6 +5,7 @@ use crate::daemon::{Change, Daemon, HOST, MONITOR, PREDECESSOR, READABLE, UAPI};
 use crate::engine::TunnelEngine;
 use crate::file::config::{Hooks, Peer};
 use crate::file::load::{Given, load_complete};
+use crate::state::{Upgrade, Upgraded};
 use crate::uapi::socket::UapiSocket;
 use crate::upgrade::Passed;
 use crate::upgrade::predecessor::Predecessor;
@@ -16,32 +17,11 @@ use adit_service::error::{Error, Kind, Result};
 use adit_service::supervisor::{Done, Job, Progress, Service, value};
 use adit_tunnel::PublicKey;
 use rustix::io::Errno;
-use schemars::JsonSchema;
-use serde::{Deserialize, Serialize};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::time::{Duration, Instant};
 
 /// How long packets that wait for room may hold a handover up.
 const DRAIN_TIME_MAX: Duration = Duration::from_millis(5);
-
-/// The body of `/upgrade`.
-#[derive(Clone, Copy, Debug, Default, Deserialize, JsonSchema)]
-#[serde(default, deny_unknown_fields)]
-pub(super) struct Upgrade {
-    /// Do nothing if the running program is the installed one.
-    if_changed: bool,
-}
-
-/// The reply to `/upgrade`.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
-pub struct Upgraded {
-    /// The process that runs the tunnel now.
-    pub pid: u32,
-    /// Whether it is another one than before.
-    pub is_new: bool,
-    /// How long no packet moved, in microseconds.
-    pub gap_us: u64,
-}
 
 impl Daemon {
     /// The name of the tunnel.

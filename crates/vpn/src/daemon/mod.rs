@@ -15,7 +15,6 @@ pub mod host;
 mod routes;
 mod wg;
 
-pub use handover::Upgraded;
 pub use routes::ROUTES;
 
 use crate::address::endpoint_text;

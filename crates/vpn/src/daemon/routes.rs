@@ -1,7 +1,6 @@
 //! The requests of a tunnel.
 
-use crate::daemon::handover::{Upgrade, Upgraded};
-use crate::state::{PeerPage, Reloaded, View};
+use crate::state::{PeerPage, Reloaded, Upgrade, Upgraded, View};
 use adit_service::control::http::{JSON, Method};
 use adit_service::control::route::{PAGE, Route, SchemaOf, schema};
 use adit_service::supervisor::routes::RELOAD;

@@ -3,7 +3,13 @@
 //! There is no version. Numbers have a fixed length, lists and texts have their length before them, an enumeration begins
 //! with a byte. Reading ends whatever the bytes are, and allocates no more than they are long.
 
-use adit_packet::{IpFamily, IpPrefix, MacAddr};
+use adit_device::netlink::{
+    Address, AddressFlags, FwMark, IpFamily, IpPrefix, Mode, NextHop, Route, RouteKind, Rule,
+    RuleAction, Scope,
+};
+use adit_device::{IfIndex, IfName, MacAddr, NamePattern};
+use adit_runtime::text::user::{Group, User};
+use std::ffi::OsStr;
 use std::ffi::OsString;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::os::unix::ffi::{OsStrExt, OsStringExt};
@@ -45,7 +51,6 @@ pub fn decode<T: Wire>(bytes: &[u8]) -> Option<T> {
 }
 
 /// Implements [`Wire`] for structs by their fields, all of them.
-#[macro_export]
 macro_rules! wire_structs {
     ($($type:ty { $($field:ident),* $(,)? })+) => {$(
         impl $crate::wire::Wire for $type {
@@ -61,7 +66,6 @@ macro_rules! wire_structs {
 }
 
 /// Implements [`Wire`] for an enumeration: a number for each variant, and its fields.
-#[macro_export]
 macro_rules! wire_enum {
     ($type:ty { $($number:literal = $variant:ident
         $(($($field:ident),+))? $({ $($named:ident),+ })?),+ $(,)? }) => {
@@ -105,7 +109,6 @@ macro_rules! numbers {
 numbers! { u8 u16 u32 u64 u128 }
 
 /// Implements [`Wire`] for types that are another one with conditions.
-#[macro_export]
 macro_rules! wire_as {
     ($($type:ty as $other:ty: $to:expr, $of:expr;)+) => {$(
         impl $crate::wire::Wire for $type {
@@ -168,13 +171,53 @@ impl<A: Wire, B: Wire> Wire for (A, B) {
     }
 }
 
+wire_as! {
+    IfIndex as u32: |index| index.get(), Self::new;
+    IfName as OsString: |name| name.as_os_str().to_owned(), |name| Self::new(name).ok();
+    NamePattern as OsString: |name| OsStr::from_bytes(name.as_bytes()).to_owned(), |name| Self::new(name).ok();
+    AddressFlags as u32: |flags| flags.bits(), |bits| Some(Self::from_bits_retain(bits));
+    Scope as u8: |scope| scope.number(), |number| Some(number.into());
+    RouteKind as u8: |kind| kind.number(), |number| Some(number.into());
+}
+wire_structs! {
+    Address { local, peer, broadcast, scope, label, flags, valid_lifetime, preferred_lifetime }
+    NextHop { gateway, oif, weight, onlink }
+    Route {
+        destination, gateway, oif, metric, table, protocol, scope, kind, prefsrc, mtu, onlink, next_hops,
+    }
+    FwMark { mark, mask }
+    Rule {
+        family, priority, from, to, fwmark, iif, oif, uid_range, action, invert, suppress_prefixlength,
+        protocol,
+    }
+    User { text, uid }
+    Group { text, gid }
+}
+wire_as! {
+    RuleAction as (u8, u32): |action| match action {
+        Self::Table(table) => (0, *table),
+        Self::Blackhole => (1, 0),
+        Self::Unreachable => (2, 0),
+        Self::Prohibit => (3, 0),
+        Self::Other(number) => (4, (*number).into()),
+        _ => (u8::MAX, 0),
+    }, |(action, number)| Some(match action {
+        0 => Self::Table(number),
+        1 => Self::Blackhole,
+        2 => Self::Unreachable,
+        3 => Self::Prohibit,
+        4 => Self::Other(number.try_into().ok()?),
+        _ => return None,
+    });
+}
+wire_enum! { Mode { 0 = Tun, 1 = Tap } }
 wire_enum! { IpAddr { 4 = V4(ip), 6 = V6(ip) } }
 wire_enum! { IpFamily { 4 = V4, 6 = V6 } }
+pub(crate) use {wire_enum, wire_structs};
+
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::NamePattern;
-    use crate::netlink::{Address, FwMark, Route, Rule, RuleAction};
     use proptest::prelude::*;
 
     fn comes_back<T: Wire + PartialEq + std::fmt::Debug>(value: &T) {
