@@ -36,7 +36,7 @@
 //! | [`switch`], [`link`] | the two services of this crate |
 //! | [`config`] | reads TOML, words and JSON with all errors at once, each with its place |
 //! | [`control`] | JSON over HTTP on a unix socket: names, server, client |
-//! | [`event`], [`journal`] | what a service reports by itself, and the last of it with numbers |
+//! | [`event`], [`journal`], [`log`] | what a service reports by itself, the last of it with numbers, what is logged |
 //! | [`netem`] | the settings of an emulated link as text, and its report |
 //! | [`nat`] | the NAT as a service, and as a port |
 //! | [`kinds`] | the kinds of port: those of the runtime, and the NAT |
@@ -61,6 +61,7 @@ pub mod filter;
 pub mod journal;
 pub mod kinds;
 pub mod link;
+pub mod log;
 pub mod nat;
 pub mod netem;
 pub mod supervisor;

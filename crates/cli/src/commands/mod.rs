@@ -11,6 +11,7 @@ mod doctor;
 pub(crate) mod explain;
 mod lab;
 mod list;
+mod log;
 mod man;
 mod names;
 mod nat;
@@ -141,6 +142,8 @@ commands! {
     /// List running switches, links and tunnels
     #[command(visible_alias = "ls")]
     List(list::Args) ["list": Vec<list::Running>]
+    /// Show or change what a running program logs
+    Log(log::Args) ["log": adit_service::log::LogStatus]
     /// Check configuration files and report every error
     Check(check::Args) ["check": Vec<check::Checked>]
     /// Show, record, filter and answer the packets of an interface
@@ -161,11 +164,12 @@ commands! {
 }
 
 /// The schemas of outputs that several subcommands have.
-const SHARED_SCHEMAS: [NamedSchema; 10] = [
+const SHARED_SCHEMAS: [NamedSchema; 11] = [
     ("done", schema_of::<adit_service::supervisor::DoneReply>),
     ("dry-run", schema_of::<Rehearsal>),
     ("error", schema_of::<Report>),
     ("events", schema_of::<adit_service::event::Event>),
+    ("log-line", schema_of::<adit_log::Line<'static>>),
     ("openapi-lab", || openapi("lab", adit_lab::live::ROUTES)),
     ("openapi-nat", || openapi("nat", adit_service::nat::ROUTES)),
     ("openapi-netem", || openapi("netem", adit_service::link::ROUTES)),

@@ -44,6 +44,7 @@ use std::collections::BTreeSet;
 /// # Errors
 /// It cannot start; nothing is left behind then.
 pub fn run(plan: Plan, wanted: WantedSwitch, events: Events) -> Result<()> {
+    events.configure_log(wanted.log.as_ref());
     let socket = ControlSocket::open(wanted.name.clone(), "switch")?;
     let warnings = plan::warnings(&wanted).into_iter().map(|text| format!("warning: {text}"));
     let notes: Vec<String> = socket.note.iter().cloned().chain(warnings).collect();

@@ -313,6 +313,7 @@ impl Daemon {
         }
         self.plan = plan;
         let reloaded = self.reload_peers(runner, &loaded.config);
+        self.events.configure_log(loaded.config.interface.log.as_ref());
         self.loaded = loaded;
         self.lock_keys();
         Ok(reloaded)
@@ -602,6 +603,7 @@ impl Service for Daemon {
             }
             Event::Ready(token) => self.ready(runner, token),
             Event::TooBig { to, len_max } => {
+                tracing::debug!(object = %to, len_max, "the path has a smaller MTU");
                 let (now, to) = (runner.now(), Endpoint::Udp(to));
                 runner.engine_mut().tunnel.path_mtu_hint(now, to, len_max);
                 Next::Continue

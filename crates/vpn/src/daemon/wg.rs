@@ -27,6 +27,7 @@ impl Daemon {
                 Ok(uapi::format::get(&snapshot))
             }
             uapi::Request::Set(request) => {
+                tracing::debug!(peers = request.peers.len(), "changed by 'wg'");
                 self.set(runner, *request).map_err(|error| {
                     netlink::raw_errno(&error).unwrap_or(Errno::IO.raw_os_error())
                 })?;
