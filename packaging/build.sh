@@ -9,6 +9,7 @@
 #   packaging/build.sh check DIR    compares DIR with what this tree builds: equal hashes
 #
 #   PROFILE=dev                     packs the debug build (for tests; the default is release)
+#   NO_BUILD=1                      packs what was compiled before
 #   SOURCE_DATE_EPOCH=SECONDS       the time of all files (the default is the last commit)
 #
 # Two builds of one commit have equal hashes, wherever the tree is. `cargo deb` comes with `cargo install cargo-deb`.
@@ -40,7 +41,9 @@ remap() {
 # compile FLAGS...: the program for this machine, with these flags of rustc, in $target/$host.
 compile() {
   step "compile ($profile, ${*:-no flags})"
-  if [ "$profile" = dev ]; then
+  if [ -n "${NO_BUILD:-}" ]; then
+    [ -x "$(program)" ] || fail "$(program) is not there: run without NO_BUILD"
+  elif [ "$profile" = dev ]; then
     cargo build --quiet --locked -p adit
   else
     RUSTFLAGS="$(remap) $*" cargo build --quiet --locked --profile "$profile" --target "$host" -p adit
