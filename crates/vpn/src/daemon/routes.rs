@@ -1,5 +1,6 @@
 //! The requests of a tunnel.
 
+use crate::history::HistoryView;
 use crate::state::{PeerPage, Reloaded, Upgrade, Upgraded, View};
 use adit_service::control::http::{JSON, Method};
 use adit_service::control::route::{PAGE, Route, SchemaOf, schema};
@@ -16,5 +17,10 @@ pub const ROUTES: &[Route] = &[
         schema::<Upgraded>,
     ),
     Route::get("/tunnel", "the tunnel with its peers", schema::<View>),
+    Route::get(
+        "/tunnel/history",
+        "rate, latency and drops of the last hour",
+        schema::<HistoryView>,
+    ),
     Route::get("/tunnel/peers", "a page of the peers", schema::<PeerPage>).query(&[PAGE]),
 ];
