@@ -8,6 +8,8 @@ use crate::inner::mark;
 use adit_engine::{CoDel, Sojourn};
 use adit_packet::{Headers, Instant, Layer, PacketBuf};
 
+use crate::codec::codec;
+
 /// The rate limit of one direction of a peer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Shape {
@@ -16,6 +18,8 @@ pub struct Shape {
     /// The maximum burst in bytes.
     pub burst: u32,
 }
+
+codec! { Shape { bits_per_second, burst } }
 
 impl Shape {
     /// The minimum rate: below it a packet would wait for more than 10 s.
