@@ -5,7 +5,6 @@
 //! std::process::exit(i32::from(adit_cli::run()));
 //! ```
 
-mod capture;
 mod color;
 mod commands;
 mod compat;
@@ -17,6 +16,7 @@ mod exit;
 mod man;
 mod netem;
 mod output;
+mod pictures;
 mod show;
 
 /// The Rust of the book, compiled.
@@ -42,7 +42,7 @@ pub fn run() -> u8 {
     {
         return tool.run(rest.iter().cloned());
     }
-    if capture::extcap::is_extcap_call(&args) {
+    if adit_capture::extcap::is_extcap_call(&args) {
         return commands::capture::serve_wireshark(&args).code();
     }
     let exit = match Cli::try_parse() {
@@ -55,12 +55,15 @@ pub fn run() -> u8 {
         }
         Err(error) => misused(&error),
     };
+    adit_log::finish();
     if adit_runtime::panics::is_ending() { Exit::Bug.code() } else { exit.code() }
 }
 
 fn failed(output: &Output, error: &Error) -> Exit {
     let exit = Exit::of(error);
-    if exit != Exit::BrokenPipe {
+    if exit != Exit::BrokenPipe && !adit_log::report(&error.report) {
+        // What was logged before stands before it.
+        adit_log::finish();
         output.error(&error.report);
     }
     exit

@@ -214,3 +214,25 @@ impl TryFrom<OwnedFd> for Netns {
         if kind == sys::netns::NET { Ok(Self(fd)) } else { Err(rustix::io::Errno::INVAL.into()) }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use rustix::thread::{CapabilitySet, CapabilitySets, set_capabilities};
+
+    /// As for a switch with CAP_NET_RAW alone whose port is an interface of its own namespace.
+    #[test]
+    fn work_in_the_own_namespace_needs_no_capability() {
+        let thread = std::thread::spawn(|| {
+            let (here, other) = (Netns::current().unwrap(), Netns::new_anonymous().ok());
+            let none = CapabilitySet::empty();
+            let sets = CapabilitySets { effective: none, permitted: none, inheritable: none };
+            set_capabilities(None, sets).unwrap();
+            assert_eq!(here.run(|| 7).unwrap(), 7);
+            if let Some(other) = other {
+                assert_eq!(other.run(|| 7).unwrap_err().kind(), io::ErrorKind::PermissionDenied);
+            }
+        });
+        thread.join().unwrap();
+    }
+}

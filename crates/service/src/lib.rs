@@ -24,7 +24,7 @@
 //!     ..Plan::default()
 //! };
 //! let wanted = plan.read()?;
-//! switch::run(plan, wanted, Level::Off, Events::new(Log))?;
+//! switch::run(plan, wanted, &Sandbox::off(), Events::new(Log))?;
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
 //!
@@ -37,9 +37,10 @@
 //! | [`confine`] | what a service needs in its sandbox |
 //! | [`config`] | reads TOML, words and JSON with all errors at once, each with its place |
 //! | [`control`] | JSON over HTTP on a unix socket: names, server, client |
-//! | [`event`], [`journal`] | what a service reports by itself, and the last of it with numbers |
+//! | [`event`], [`journal`], [`log`] | what a service reports by itself, the last of it with numbers, what is logged |
 //! | [`netem`] | the settings of an emulated link as text, and its report |
 //! | [`nat`] | the NAT as a service, and as a port |
+//! | [`health`] | what is wrong with a service, judged by its reports |
 //! | [`kinds`] | the kinds of port: those of the runtime, and the NAT |
 //! | [`host`], [`namespace`], [`sandbox`], [`helper`], [`error`], [`file`](mod@file), [`text`] | those of [`adit_host`] |
 //! | [`filter`] | filters in tcpdump's syntax |
@@ -60,9 +61,11 @@ pub mod control;
 pub mod event;
 pub mod exercise;
 pub mod filter;
+pub mod health;
 pub mod journal;
 pub mod kinds;
 pub mod link;
+pub mod log;
 pub mod nat;
 pub mod netem;
 pub mod supervisor;

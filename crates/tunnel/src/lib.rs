@@ -103,6 +103,7 @@ mod allowed_ips;
 #[cfg(test)]
 #[path = "../../packet/tests/cases/mod.rs"]
 mod cases;
+mod codec;
 mod config;
 mod frames;
 mod handshake;
@@ -131,11 +132,12 @@ pub use handshake::source::Source;
 pub use keys::{KEY_LEN, KeyError, PresharedKey, PrivateKey, PublicKey};
 pub use peer::send::gso_len_max;
 pub use shape::shaper::Shape;
-pub use status::{PeerStatus, PostQuantumStatus, TunnelEvent};
+pub use status::{PeerStatus, PostQuantumStatus, Totals, TunnelEvent};
 pub use suite::{Suite, SuitePolicy, UnknownSuite};
 pub use tai64n::Tai64n;
 pub use timing::Timing;
 pub use tunnel::Tunnel;
+pub use tunnel::state::STATE_VERSION;
 
 /// The examples of the README.
 #[cfg(doctest)]

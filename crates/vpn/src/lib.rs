@@ -14,6 +14,7 @@
 //!     device_netns: None,
 //!     pipe: Pipe::None,
 //!     faster: 1,
+//!     is_background: false,
 //! };
 //! for step in options.steps().map_err(|error| error.report.message)? {
 //!     println!("{step}");
@@ -37,8 +38,10 @@
 //! | [`drop_in`] | the way out of a namespace, in place of other programs |
 //! | [`up`], [`down`] | start and end; what a killed tunnel left |
 //! | `confine` | what a tunnel needs in its sandbox, and what its helper allows |
+//! | [`upgrade`] | a running tunnel continues as the program that is installed now |
 //! | `memory` | keys stay out of core files and swap |
-//! | [`address`], [`rates`], [`state`], [`uapi`] | the reported state, as JSON and in the protocol of `wg` |
+//! | [`address`], [`history`], [`rates`], [`state`], [`uapi`] | the reported state, as JSON and in the protocol of `wg` |
+//! | [`health`] | what is wrong, judged by the reported state |
 #![forbid(unsafe_code)]
 
 pub mod address;
@@ -52,6 +55,8 @@ pub mod endpoints;
 pub mod engine;
 pub mod exercise;
 pub mod file;
+pub mod health;
+pub mod history;
 pub mod host;
 mod memory;
 pub mod peer_events;
@@ -64,3 +69,4 @@ pub mod state;
 pub mod streams;
 pub mod uapi;
 pub mod up;
+pub mod upgrade;

@@ -164,6 +164,13 @@ pub struct PeerView {
     /// Seconds since the last packet that proved to be the peer's; absent if there was none.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub authentic_age_s: Option<f64>,
+    /// For how many seconds it has owed an answer, to data or to a handshake; absent if it owes none. A peer answers
+    /// data after 10 s at the latest.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub unanswered_s: Option<f64>,
+    /// How many milliseconds its last response to a handshake of ours took; absent before the first.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub round_trip_ms: Option<f64>,
     /// Bytes received from it.
     pub received_bytes: u64,
     /// Bytes sent to it.
@@ -208,6 +215,25 @@ pub struct Reloaded {
     pub removed: usize,
     /// Peers that did not change.
     pub unchanged: usize,
+}
+
+/// The body of `/upgrade`.
+#[derive(Clone, Copy, Debug, Default, Deserialize, JsonSchema)]
+#[serde(default, deny_unknown_fields)]
+pub struct Upgrade {
+    /// Do nothing if the running program is the installed one.
+    pub if_changed: bool,
+}
+
+/// The reply to `/upgrade`.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct Upgraded {
+    /// The process that runs the tunnel now.
+    pub pid: u32,
+    /// Whether it is another one than before.
+    pub is_new: bool,
+    /// How long no packet moved, in microseconds.
+    pub gap_us: u64,
 }
 
 /// The state of a tunnel; `missing` is what others have removed from the host.
@@ -304,6 +330,8 @@ fn peer_view(status: &PeerStatus, config: &PeerConfig, rate: Rate, now: Instant)
         preshared_key: config.preshared_key.is_some(),
         handshake_age_s: status.last_handshake.map(age),
         authentic_age_s: status.last_authentic.map(age),
+        unanswered_s: status.unanswered.map(age),
+        round_trip_ms: status.round_trip.map(|time| time.as_secs_f64() * 1000.0),
         received_bytes: status.bytes_received,
         sent_bytes: status.bytes_sent,
         received_bits_per_s: rate.received,

@@ -11,15 +11,19 @@ mod doctor;
 pub(crate) mod explain;
 mod lab;
 mod list;
+mod log;
 mod man;
 mod names;
 mod nat;
 mod netem;
+mod report;
 mod run;
 mod running;
 mod sandbox;
 mod schema;
+mod status;
 mod switch;
+mod top;
 mod tunnel;
 mod tuntap;
 
@@ -142,30 +146,42 @@ commands! {
     /// List running switches, links and tunnels
     #[command(visible_alias = "ls")]
     List(list::Args) ["list": Vec<list::Running>]
+    /// Show what runs on this machine and what is wrong with it
+    Status(status::Args) ["status": adit_top::Status]
+    /// Collect what a maintainer needs in a file, without secrets
+    Report(report::Args) ["report": report::Report]
+    /// Watch devices, ports, peers, links, flows and drops
+    Top(top::Args) ["top": top::Turn]
+    /// Show or change what a running program logs
+    Log(log::Args) ["log": adit_service::log::LogStatus]
     /// Check configuration files and report every error
     Check(check::Args) ["check": Vec<check::Checked>]
     /// Show, record, filter and answer the packets of an interface
     Capture(Box<capture::Args>) [
         "capture": adit_decode::Packet,
         "capture-interfaces": Vec<capture::Capturable>,
+        "capture-summary": crate::pictures::Numbers,
     ]
     /// Run and manage WireGuard tunnels
     #[command(subcommand)]
     Tunnel(tunnel::Command) [
         "tunnel-accept": tunnel::invite::Accepted,
+        "tunnel-history": Vec<adit_vpn::history::HistoryView>,
         "tunnel-invite": tunnel::invite::Invited<'static>,
         "tunnel-join": tunnel::join::Joined,
         "tunnel-reload": adit_vpn::state::Reloaded,
+        "tunnel-upgrade": adit_vpn::state::Upgraded,
         "tunnel-show": Vec<adit_vpn::state::View>,
     ]
 }
 
 /// The schemas of outputs that several subcommands have.
-const SHARED_SCHEMAS: [NamedSchema; 10] = [
+const SHARED_SCHEMAS: [NamedSchema; 11] = [
     ("done", schema_of::<adit_service::supervisor::DoneReply>),
     ("dry-run", schema_of::<Rehearsal>),
     ("error", schema_of::<Report>),
     ("events", schema_of::<adit_service::event::Event>),
+    ("log-line", schema_of::<adit_log::Line<'static>>),
     ("openapi-lab", || openapi("lab", adit_lab::live::ROUTES)),
     ("openapi-nat", || openapi("nat", adit_service::nat::ROUTES)),
     ("openapi-netem", || openapi("netem", adit_service::link::ROUTES)),
@@ -192,7 +208,7 @@ impl Cli {
 const EXIT_CODES: &str = "\
 Exit status:
   0      done
-  1      a check of 'adit doctor' failed
+  1      a check of 'adit doctor' failed, or 'adit status' found a problem
   2      invalid command line or configuration
   3      permission denied
   4      device, address, namespace, program, file or code not found

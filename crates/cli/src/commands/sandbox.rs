@@ -26,7 +26,7 @@ mod tests {
     #[test]
     fn each_command_makes_few_calls_and_all_have_numbers() {
         let commands: [(&str, Needs); 4] = [
-            ("capture", crate::capture::run::needs()),
+            ("capture", adit_capture::run::needs()),
             ("switch, netem", confine::needs_with_ports()),
             ("tunnel", adit_vpn::confine::needs()),
             ("nat", nat::needs()),

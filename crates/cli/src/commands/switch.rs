@@ -6,7 +6,7 @@ use crate::commands::running::{Named, SWITCH, Which, ask, list, pages, send, wit
 use crate::commands::sandbox::SandboxArgs;
 use crate::context::Context;
 use crate::exit::Exit;
-use crate::show::events;
+use crate::show::events::{Json, LogArgs};
 use crate::show::switch as text;
 use adit_service::config::problems::Problems;
 use adit_service::config::read;
@@ -16,6 +16,8 @@ use adit_service::control::http::{Method, escape};
 use adit_service::control::name::Name;
 use adit_service::error::{Error, Result};
 use adit_service::kinds;
+use adit_service::log::TargetId;
+use adit_service::sandbox::Sandbox;
 use adit_service::switch;
 use adit_service::switch::keys;
 use adit_service::switch::model;
@@ -93,6 +95,8 @@ struct RunArgs {
     accelerate: Option<String>,
     #[command(flatten)]
     sandbox: SandboxArgs,
+    #[command(flatten)]
+    log: LogArgs,
 }
 
 #[derive(Debug, Subcommand)]
@@ -281,8 +285,9 @@ impl RunArgs {
         if context.is_rehearsal(&switch_plan::actions(&wanted))? {
             return Ok(Exit::Ok);
         }
-        let level = self.sandbox.level;
-        switch::run(plan, wanted, level, events::printed(&context.output)).map(|()| Exit::Ok)
+        let sandbox = Sandbox::prepare(self.sandbox.level, switch::policy(&plan))?;
+        let events = self.log.begin(&context.output, TargetId::SWITCH, Json::Stdout)?;
+        switch::run(plan, wanted, &sandbox, events).map(|()| Exit::Ok)
     }
 }
 

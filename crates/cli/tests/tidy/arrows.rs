@@ -6,13 +6,13 @@ use super::tree::{Sources, Target, Tree};
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 
-const CRATES: [&str; 17] = [
+const CRATES: [&str; 20] = [
     "simd", "packet", "chart", "device", "engine", "fastpath", "tunnel", "nat", "sim", "runtime",
-    "decode", "host", "service", "vpn", "topology", "lab", "cli",
+    "decode", "host", "service", "log", "vpn", "topology", "lab", "top", "capture", "cli",
 ];
 
 /// Which folder of a crate may use which: a line for each folder that uses others.
-const FOLDERS: [(&str, &str); 13] = [
+const FOLDERS: [(&str, &str); 14] = [
     ("packet", "coalesce: segment"),
     (
         "device",
@@ -52,6 +52,7 @@ const FOLDERS: [(&str, &str); 13] = [
         port: format record socket text wake
         record: format",
     ),
+    ("decode", "summary: packet"),
     (
         "host",
         "namespace: changes
@@ -69,11 +70,13 @@ const FOLDERS: [(&str, &str); 13] = [
     ),
     (
         "vpn",
-        "daemon: file host streams uapi
+        "daemon: file host streams uapi upgrade
         host: file
         streams: file host
-        run: daemon file host
-        uapi: file",
+        run: daemon file host up
+        uapi: file
+        up: daemon file host uapi upgrade
+        upgrade: streams",
     ),
     (
         "topology",
@@ -93,7 +96,7 @@ const FOLDERS: [(&str, &str); 13] = [
     ),
     (
         "cli",
-        "commands: capture compat man netem show
+        "commands: compat man netem show
         netem: show",
     ),
 ];

@@ -14,6 +14,7 @@ mod frames;
 mod guard;
 mod host;
 mod invite;
+mod killed;
 mod leak;
 mod many;
 mod panics;
@@ -24,6 +25,7 @@ mod reload;
 mod remake;
 mod secrets;
 mod show;
+mod soak;
 mod stamps;
 mod streams;
 #[allow(dead_code, reason = "shared with other tests, which use the rest")]
@@ -32,6 +34,7 @@ mod support;
 mod system;
 mod threats;
 mod transports;
+mod upgrade;
 mod wg;
 #[allow(dead_code, reason = "shared with other tests, which use the rest")]
 mod world;

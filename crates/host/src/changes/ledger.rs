@@ -3,6 +3,7 @@
 use crate::changes::action::{Action, OnFailure, OpenDevice};
 use crate::changes::executor::{Executor, Outcome};
 use crate::error::Result;
+use crate::wire;
 
 /// What one owner has changed on the host, with what reverts each change.
 ///
@@ -26,6 +27,22 @@ impl Ledger {
     #[must_use]
     pub const fn new() -> Self {
         Self { entries: Vec::new(), warnings: Vec::new() }
+    }
+
+    /// The actions and what reverts them as bytes, for another process that undoes them.
+    #[must_use]
+    pub fn encode(&self) -> Vec<u8> {
+        let entries = self.entries.iter();
+        let entries = entries.map(|entry| (entry.action.clone(), entry.undo.clone()));
+        wire::encode(&entries.collect::<Vec<_>>())
+    }
+
+    /// The ledger of [`Self::encode`]; `None` if the bytes are not one.
+    #[must_use]
+    pub fn decode(bytes: &[u8]) -> Option<Self> {
+        let entries: Vec<(Action, Option<Action>)> = wire::decode(bytes)?;
+        let entries = entries.into_iter().map(|(action, undo)| Entry { action, undo }).collect();
+        Some(Self { entries, warnings: Vec::new() })
     }
 
     /// The actions that were performed, in order.
@@ -54,7 +71,7 @@ impl Ledger {
             if known.is_some() && matches!(action, Action::OpenDevice(_) | Action::Run(_)) {
                 continue;
             }
-            match executor.perform(action) {
+            match perform(executor, action) {
                 Ok(outcome) => {
                     let undo = match outcome {
                         Outcome::Unchanged => None,
@@ -93,7 +110,7 @@ impl Ledger {
         let replaced: Vec<&Entry> = self.entries.iter().filter(is_replaced).collect();
         let mut left = undo_all(executor, added);
         for old in replaced {
-            if let Err(error) = executor.perform(&old.action) {
+            if let Err(error) = perform(executor, &old.action) {
                 left.push((old.action.to_string(), error.report.message));
             }
         }
@@ -123,7 +140,7 @@ impl Ledger {
             if !may_miss(&entry.action) {
                 continue;
             }
-            match executor.perform(&entry.action) {
+            match perform(executor, &entry.action) {
                 Ok(Outcome::Unchanged) => {}
                 Ok(Outcome::Changed { undo }) => {
                     entry.undo = entry.undo.take().or(undo);
@@ -184,6 +201,17 @@ impl Ledger {
     }
 }
 
+/// Performs an action, and logs what it did.
+fn perform(executor: &mut dyn Executor, action: &Action) -> Result<Outcome> {
+    let result = executor.perform(action);
+    match &result {
+        Ok(Outcome::Unchanged) => tracing::trace!("{action}: nothing to do"),
+        Ok(Outcome::Changed { .. }) => tracing::debug!("{action}"),
+        Err(error) => tracing::debug!("{action}: {error}"),
+    }
+    result
+}
+
 fn is_new_device(entry: &Entry) -> bool {
     matches!(&entry.action, Action::OpenDevice(OpenDevice { is_new: true, .. }))
 }
@@ -197,7 +225,7 @@ fn undo_all(executor: &mut dyn Executor, entries: Vec<Entry>) -> Vec<(String, St
     let mut left = Vec::new();
     for entry in entries.into_iter().rev().filter(|entry| !goes_with_it(entry)) {
         let Entry { action, undo: Some(undo) } = entry else { continue };
-        if let Err(error) = executor.perform(&undo) {
+        if let Err(error) = perform(executor, &undo) {
             left.push((action.to_string(), error.report.message));
         }
     }

@@ -7,7 +7,9 @@
 
 use adit_device::broker::InetSocket;
 use adit_device::rights::open_inet;
+use rustix::net::sockopt;
 use std::collections::BTreeMap;
+use std::io;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, UdpSocket};
 
 /// The number of peers whose source address is stored: as many as have sessions on the largest servers.
@@ -85,6 +87,18 @@ pub(crate) fn chosen(peer: SocketAddr, mark: u32) -> Option<IpAddr> {
     let (at, to) = (SocketAddr::new(any, 0), Some(peer));
     let probe = open_inet(&InetSocket { mark, to, ..InetSocket::udp(at) }).ok()?;
     Some(UdpSocket::from(probe).local_addr().ok()?.ip())
+}
+
+/// Returns the path MTU that the kernel knows. The kernel reports it for connected sockets only.
+///
+/// # Errors
+/// ENETUNREACH: there is no route.
+pub fn path_mtu(to: SocketAddr) -> io::Result<u32> {
+    let any = if to.is_ipv4() { "0.0.0.0:0" } else { "[::]:0" };
+    let probe = UdpSocket::bind(any)?;
+    probe.connect(to)?;
+    let mtu = if to.is_ipv4() { sockopt::ip_mtu(&probe)? } else { sockopt::ipv6_mtu(&probe)? };
+    Ok(mtu)
 }
 
 #[cfg(test)]

@@ -21,7 +21,7 @@ const ANSWER_WITHIN: Duration = Duration::from_secs(10);
 const CHANGE_WITHIN: Duration = Duration::from_secs(60);
 
 /// The same where many are asked, of which one may be stopped.
-const LIST_WITHIN: Duration = Duration::from_secs(3);
+pub(super) const LIST_WITHIN: Duration = Duration::from_secs(3);
 
 /// The longest reply that is read: twice what a program sends.
 const REPLY_LEN_MAX: u64 = 64 << 20;
@@ -62,6 +62,11 @@ impl Client {
         Self { name, path, within: ANSWER_WITHIN }
     }
 
+    /// As [`Client::at`], of a program that may take so long to answer.
+    pub(super) const fn within(name: Name, path: PathBuf, within: Duration) -> Self {
+        Self { name, path, within }
+    }
+
     /// The program of a name, if it is of that kind.
     ///
     /// # Errors
@@ -99,6 +104,26 @@ impl Client {
             several => {
                 let names: Vec<&str> = several.iter().map(|one| one.name.as_str()).collect();
                 Err(ambiguous(kind, &names))
+            }
+        }
+    }
+
+    /// The program of a name, of any kind, or without one the only one that runs.
+    ///
+    /// # Errors
+    /// As [`Client::find`].
+    pub fn of_any_kind(name: Option<Name>) -> Result<Self> {
+        if let Some(name) = name {
+            return Ok(Self::new(name, ANSWER_WITHIN));
+        }
+        let running = running();
+        let names: Vec<&str> = running.iter().map(|one| one.name.as_str()).collect();
+        match names.as_slice() {
+            [one] => Ok(Self::new(parse(one)?, ANSWER_WITHIN)),
+            [] => Err(Error::new(Kind::NotFound, &NOT_RUNNING, "no program is running")),
+            several => {
+                let message = format!("more than one program is running: {}", several.join(", "));
+                Err(Error::usage(message).hint("Add the name of one of them."))
             }
         }
     }
@@ -155,7 +180,7 @@ impl Client {
     }
 
     /// What the program is.
-    fn about(&self) -> Result<Instance> {
+    pub(super) fn about(&self) -> Result<Instance> {
         serde_json::from_value(self.get("/")?).map_err(|error| {
             let message = format!("'{}' runs another version of adit: {error}", self.name);
             Error::new(Kind::Refused, &CONTROL, message).object(&self.name)

@@ -1,5 +1,6 @@
 //! The emulated link as a service: two ports, and a profile for each direction.
 
+mod health;
 pub mod wanted;
 
 use crate::confine;
@@ -9,12 +10,13 @@ use crate::control::server::Reply;
 use crate::control::socket::ControlSocket;
 use crate::error::{Entry, Error, Kind, Result};
 use crate::event::{Event, Events};
+use crate::helper::Policy;
 use crate::link::wanted::{Plan, WantedLink};
 use crate::netem::keys::{body as profile_keys, to_json};
 use crate::netem::profile::Profiles;
 use crate::netem::report::{End, LinkReport, LinkStatus};
 use crate::netem::{profile, report};
-use crate::sandbox::{self, Level, Sandbox};
+use crate::sandbox::{self, Sandbox};
 use crate::supervisor::routes::RELOAD;
 use crate::supervisor::{
     Answer, Done, DoneReply, Hangup, Job, Progress, RateLimitedLog, Service, Supervisor, TICK,
@@ -57,14 +59,24 @@ pub fn profile_actions(profiles: &Profiles) -> Vec<String> {
     ways.into_iter().map(|(way, keys)| format!("{way}: {}", report::keys_text(keys))).collect()
 }
 
+/// What the helper of a link allows.
+#[must_use]
+pub fn policy(plan: &Plan) -> Policy {
+    let again = plan.clone();
+    confine::policy(move || again.link())
+}
+
 /// Runs a link until it is stopped, and returns its last state.
 ///
 /// # Errors
 /// It cannot start; nothing is left behind then.
-pub fn run(plan: Plan, wanted: WantedLink, level: Level, events: Events) -> Result<LinkStatus> {
-    // First: the helper is a copy of this process from before its threads.
-    let again = plan.clone();
-    let sandbox = Sandbox::prepare(level, confine::policy(move || again.link()))?;
+pub fn run(
+    plan: Plan,
+    wanted: WantedLink,
+    sandbox: &Sandbox,
+    events: Events,
+) -> Result<LinkStatus> {
+    events.configure_log(wanted.log.as_ref());
     let socket = ControlSocket::open(wanted.name.clone(), "netem")?;
     let note = socket.note.clone();
     let seed = match wanted.seed {
@@ -101,7 +113,7 @@ pub fn run(plan: Plan, wanted: WantedLink, level: Level, events: Events) -> Resu
         }
     }
     let ports = service.wanted.ports.iter().map(|end| end.name.clone()).collect();
-    confine::enter(&sandbox, &confine::needs_with_ports(), &events)?;
+    confine::enter(sandbox, &confine::needs_with_ports(), &events)?;
     let mut supervisor = Supervisor::new(service, socket, events.clone());
     supervisor.ready(ports);
     note.iter().for_each(|note| events.note(note));
@@ -202,7 +214,9 @@ impl LinkService {
                 .engine_mut()
                 .set(now, direction, profile)
                 .map_err(|error| Error::new(Kind::Usage, &LINK, error))?;
-            done.push(format!("{direction}: {}", report::keys_text(&to_json(profile))));
+            let line = format!("{direction}: {}", report::keys_text(&to_json(profile)));
+            tracing::debug!("{line}");
+            done.push(line);
         }
         self.wanted.profiles = profiles;
         Ok(done)
@@ -222,6 +236,7 @@ impl LinkService {
             );
         }
         let done = self.set(runner, wanted.profiles.clone())?;
+        self.events.configure_log(wanted.log.as_ref());
         let before = std::mem::replace(&mut self.wanted, wanted);
         let mut missing = Vec::new();
         for (at, (id, end)) in PORTS.iter().zip(&self.wanted.ports).enumerate() {

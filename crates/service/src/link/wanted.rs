@@ -8,6 +8,7 @@ use crate::config::value::{integer, parsed, text};
 use crate::control::name::Name;
 use crate::error::Error;
 use crate::kinds;
+use crate::log::Filter;
 use crate::netem::keys::KEYS;
 use crate::netem::profile;
 use crate::netem::profile::Profiles;
@@ -26,6 +27,8 @@ pub struct WantedLink {
     pub profiles: Profiles,
     /// What random decisions are drawn from; `None`: any.
     pub seed: Option<u64>,
+    /// What it logs.
+    pub log: Option<Filter>,
     /// Whether its ends carry frames or packets.
     pub layer: Layer,
 }
@@ -85,6 +88,7 @@ struct FromFile {
     ports: Vec<End>,
     profiles: Profiles,
     seed: Option<u64>,
+    log: Option<Filter>,
 }
 
 impl Plan {
@@ -146,6 +150,7 @@ impl Plan {
             ports,
             profiles,
             seed: self.seed.or(file.seed),
+            log: file.log,
             layer: layers[0],
         })
     }
@@ -165,6 +170,7 @@ fn of_source(source: &Source, problems: &Problems) -> FromFile {
     let mut table = read::toml(source, problems);
     let name = table.get("name", parsed("a name"));
     let seed = table.get("seed", integer(0..=u64::MAX));
+    let log = table.get("log", parsed("a filter such as \"netem=debug\""));
     let has_ports = table.has("ports");
     let ports = table.list("ports", |value| {
         let text = text(value)?;
@@ -185,7 +191,7 @@ fn of_source(source: &Source, problems: &Problems) -> FromFile {
         }
     }
     table.finish();
-    FromFile { name, ports, profiles: profiles.unwrap_or_default(), seed }
+    FromFile { name, ports, profiles: profiles.unwrap_or_default(), seed, log }
 }
 
 fn end_of_source(source: &Source, problems: &Problems) -> Option<End> {

@@ -26,6 +26,7 @@ pub use hangup::Hangup;
 pub use limits::{RateLimitedLog, random, seed, times};
 pub use request::{Done, DoneReply, read_request, value};
 
+use crate::config::value::text;
 use crate::control::http::{Method, Request, Ticket};
 use crate::control::notify::{Status, Watchdog, notify};
 use crate::control::route::Route;
@@ -33,6 +34,7 @@ use crate::control::server::Reply;
 use crate::control::socket::ControlSocket;
 use crate::error::{Error, Result};
 use crate::event::{Event, Events};
+use crate::log::LogRequest;
 use adit_engine::Engine;
 use adit_runtime::Runner;
 use adit_runtime::{Event as LoopEvent, Handler, Interest, Next, Signal, Token};
@@ -106,6 +108,11 @@ pub trait Service: Sized {
     /// Replies to requests that were answered with [`Answer::Promised`], once they are known.
     fn replies(&mut self) -> Vec<(Ticket, Result<Value>)> {
         Vec::new()
+    }
+
+    /// Whether another process has taken the service over: the loop ends, and the service goes on there.
+    fn has_successor(&self) -> bool {
+        false
     }
 
     /// Called once a turn of the loop, for engines that report events often.
@@ -187,6 +194,7 @@ impl<S: Service> Supervisor<S> {
     /// # Errors
     /// Those of epoll, which no packet and no peer can cause.
     pub fn run(&mut self, runner: &mut Runner<S::Engine>) -> Result<()> {
+        self.events.start();
         let readable = Interest { readable: true, writable: false };
         let watchdog = std::mem::replace(&mut self.watchdog, Ok(None)).and_then(|watchdog| {
             let timer = watchdog.as_ref().map(|watchdog| &watchdog.0);
@@ -200,7 +208,9 @@ impl<S: Service> Supervisor<S> {
             watched.map_err(|error| Error::io("watch", "the control socket", &error))?;
         }
         let result = runner.run(self);
-        notify(Status::Stopping);
+        if !self.service.has_successor() {
+            notify(Status::Stopping);
+        }
         result.map_err(|error| Error::io("run", "the loop", &error))
     }
 
@@ -233,8 +243,11 @@ impl<S: Service> Supervisor<S> {
                     let done = vec![format!("'{}' stopped", self.socket.name())];
                     Answer::from(Ok(Done::new(done).reply))
                 }
+                (Method::Get, "/log") => self.log(LogRequest::Show),
+                (Method::Patch, "/log") => self.change_log(request),
                 _ => self.service.answer(runner, request),
             };
+            tracing::debug!("{} {}", request.method, request.path);
             match answer {
                 Answer::Now(reply) => reply,
                 Answer::Promised => Reply::Later,
@@ -252,6 +265,17 @@ impl<S: Service> Supervisor<S> {
         if let Some(server) = &mut self.socket.server {
             server.publish();
         }
+    }
+
+    fn log(&self, request: LogRequest) -> Answer {
+        self.events.log(request).and_then(|status| value(&status)).into()
+    }
+
+    fn change_log(&self, request: &Request) -> Answer {
+        let filter =
+            read_request(&request.body, request.files, |table| table.required("filter", text));
+        let change = filter.and_then(|filter| LogRequest::parse(&filter.unwrap_or_default()));
+        change.map_or_else(|error| Answer::Now(error.into()), |change| self.log(change))
     }
 
     /// Starts the next job, unless one runs.
@@ -275,6 +299,7 @@ impl<S: Service> Supervisor<S> {
 
     fn apply(&mut self, runner: &mut Runner<S::Engine>) {
         let Some((trigger, result)) = self.background.finish(runner) else { return };
+        tracing::debug!("a job has ended: {}", if result.is_ok() { "done" } else { "failed" });
         match result.and_then(|change| self.service.apply(runner, change)) {
             Ok(Progress::Next(job)) => self.start(runner, trigger, job),
             Ok(Progress::Done(done)) => self.done(&trigger, Ok(done)),
@@ -327,6 +352,9 @@ impl<S: Service> Handler<S::Engine> for Supervisor<S> {
                 }
             }
             event => flow = self.service.event(runner, event),
+        }
+        if self.service.has_successor() {
+            return Next::Stop;
         }
         self.start_next(runner);
         for (client, result) in self.service.replies() {

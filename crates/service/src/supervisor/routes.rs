@@ -6,11 +6,12 @@ use crate::control::route::{Parameter, Route, schema};
 use crate::control::server::About;
 use crate::event::Event;
 use crate::journal::Mark;
+use crate::log::{LogChange, LogStatus};
 use crate::supervisor::DoneReply;
 use schemars::{Schema, SchemaGenerator, json_schema};
 
 /// The requests of every service.
-const COMMON: [Route; 4] = [
+const COMMON: [Route; 6] = [
     Route::get("/", "what runs here, and the requests that it answers", schema::<About>),
     Route::get("/openapi.json", "this document", object),
     Route::get("/events", "events: those after a number, then each as it happens", line)
@@ -27,6 +28,14 @@ const COMMON: [Route; 4] = [
             ),
         ])
         .media("application/x-ndjson"),
+    Route::get("/log", "what the program logs, and how much", schema::<LogStatus>),
+    Route::change(
+        Method::Patch,
+        "/log",
+        "changes what the program logs",
+        Some(schema::<LogChange>),
+        schema::<LogStatus>,
+    ),
     Route::change(Method::Post, "/stop", "ends the program", None, schema::<DoneReply>),
 ];
 

@@ -5,6 +5,7 @@ mod api;
 mod bodies;
 pub mod changes;
 pub mod codes;
+pub mod health;
 pub mod keys;
 pub mod mirror;
 mod mirrors;
@@ -27,7 +28,8 @@ use crate::control::route::Route;
 use crate::control::socket::ControlSocket;
 use crate::error::{Error, Result};
 use crate::event::Events;
-use crate::sandbox::{CapabilitySet, Level, Sandbox};
+use crate::helper::Policy;
+use crate::sandbox::{CapabilitySet, Sandbox};
 use crate::supervisor::{
     Answer, Hangup, Job, Progress, Service, Supervisor, TICK, Trigger, seed, value,
 };
@@ -41,14 +43,19 @@ use plan::Plan;
 use serde_json::Value;
 use std::collections::BTreeSet;
 
-/// Runs a switch until it is stopped.
+/// What the helper of a switch allows.
+#[must_use]
+pub fn policy(plan: &Plan) -> Policy {
+    let again = plan.clone();
+    confine::policy(move || again.read())
+}
+
+/// Runs a switch until it is stopped. `sandbox` was prepared before the first thread of the process.
 ///
 /// # Errors
 /// It cannot start; nothing is left behind then.
-pub fn run(plan: Plan, wanted: WantedSwitch, level: Level, events: Events) -> Result<()> {
-    // First: the helper is a copy of this process from before its threads.
-    let again = plan.clone();
-    let sandbox = Sandbox::prepare(level, confine::policy(move || again.read()))?;
+pub fn run(plan: Plan, wanted: WantedSwitch, sandbox: &Sandbox, events: Events) -> Result<()> {
+    events.configure_log(wanted.log.as_ref());
     let socket = ControlSocket::open(wanted.name.clone(), "switch")?;
     let warnings = plan::warnings(&wanted).into_iter().map(|text| format!("warning: {text}"));
     let notes: Vec<String> = socket.note.iter().cloned().chain(warnings).collect();
@@ -85,7 +92,7 @@ pub fn run(plan: Plan, wanted: WantedSwitch, level: Level, events: Events) -> Re
     if runner.acceleration().is_some_and(|acceleration| acceleration.needs_rights) {
         needs.capabilities |= CapabilitySet::NET_ADMIN;
     }
-    confine::enter(&sandbox, &needs, &events)?;
+    confine::enter(sandbox, &needs, &events)?;
     let mut supervisor = Supervisor::new(service, socket, events.clone());
     supervisor.ready(ports);
     notes.iter().chain(&note).for_each(|note| events.note(note));

@@ -4,6 +4,7 @@ use core::time::Duration;
 
 use adit_packet::Instant;
 
+use crate::codec::codec;
 use crate::timing::Timing;
 
 /// What a peer waits for; `None` where it does not.
@@ -26,6 +27,8 @@ pub(crate) struct Timers {
     pub(crate) forget: Option<Instant>,
     /// When the first and the last initiation of this attempt were sent.
     pub(crate) attempt: Option<Attempt>,
+    /// Since when the peer owes an answer: to data, or to an initiation.
+    pub(crate) unanswered: Option<Instant>,
 }
 
 /// A handshake that is being tried.
@@ -40,11 +43,15 @@ pub(crate) struct Attempt {
     pub(crate) unanswered: u8,
 }
 
+codec! { Attempt { since, reported, hurried, unanswered } }
+
 impl Attempt {
     pub(crate) const fn new(now: Instant) -> Self {
         Self { since: now, reported: now, hurried: false, unanswered: 0 }
     }
 }
+
+codec! { Timers { retry, keepalive, keepalive_again, answer, persistent, forget, attempt, unanswered } }
 
 impl Timers {
     /// The next moment at which something is due.
@@ -69,12 +76,20 @@ impl Timers {
     pub(crate) fn sent_data(&mut self, now: Instant, timing: &Timing, jitter: Duration) {
         if self.answer.is_none() {
             self.answer = Some(now + timing.keepalive_timeout + timing.rekey_timeout + jitter);
+            self.unanswered.get_or_insert(now);
         }
+    }
+
+    /// A handshake is tried, unless one was already: that attempt, for the caller to note what it did.
+    pub(crate) fn attempt(&mut self, now: Instant) -> &mut Attempt {
+        self.unanswered.get_or_insert(now);
+        self.attempt.get_or_insert(Attempt::new(now))
     }
 
     /// An authenticated message arrived.
     pub(crate) const fn received(&mut self) {
         self.answer = None;
+        self.unanswered = None;
     }
 
     /// Data came, not only a keepalive: the peer expects an answer.
