@@ -129,6 +129,7 @@ pub(super) fn findings() -> Findings {
     checks.extend(features());
     checks.push(trial());
     checks.push(pings());
+    checks.push(sandbox());
     checks.push(splices());
     checks.extend(kill_switches());
     let ok = checks.iter().all(|check| check.state != State::Failed);
