@@ -77,6 +77,26 @@ fn set_of(signals: Option<&[i32]>) -> io::Result<libc::sigset_t> {
     Ok(set)
 }
 
+/// `sched_getattr` of the calling thread.
+pub(crate) fn scheduling() -> io::Result<libc::sched_attr> {
+    let mut attr = MaybeUninit::<libc::sched_attr>::zeroed();
+    let len = size_of::<libc::sched_attr>();
+    // SAFETY: the kernel writes at most `len` bytes.
+    let result = unsafe { libc::syscall(libc::SYS_sched_getattr, 0, attr.as_mut_ptr(), len, 0) };
+    if result < 0 {
+        return Err(io::Error::last_os_error());
+    }
+    // SAFETY: any bytes are valid integers.
+    Ok(unsafe { attr.assume_init() })
+}
+
+/// `sched_setattr` of the calling thread.
+pub(crate) fn set_scheduling(attr: &libc::sched_attr) -> io::Result<()> {
+    // SAFETY: the kernel reads `attr.size` bytes, which `sched_getattr` wrote: no more than the structure has.
+    let result = unsafe { libc::syscall(libc::SYS_sched_setattr, 0, std::ptr::from_ref(attr), 0) };
+    if result < 0 { Err(io::Error::last_os_error()) } else { Ok(()) }
+}
+
 /// The signals that a thread blocks.
 #[derive(Clone, Copy)]
 pub(crate) struct Mask(libc::sigset_t);
