@@ -4,6 +4,8 @@ use crate::control::name::{Claim, Name};
 use crate::control::option_of;
 use crate::control::server::Server;
 use crate::error::{Error, Kind, Result};
+use std::io;
+use std::os::fd::BorrowedFd;
 use std::path::PathBuf;
 
 /// How many services of one kind can run without a name of their own.
@@ -72,6 +74,11 @@ impl ControlSocket {
         Self { name, server: Some(server), note: None }
     }
 
+    /// A service without a socket.
+    pub const fn none(name: Name) -> Self {
+        Self { name, server: None, note: None }
+    }
+
     /// The name of the service.
     pub const fn name(&self) -> &Name {
         &self.name
@@ -80,6 +87,27 @@ impl ControlSocket {
     /// The path of the socket, if there is one.
     pub fn path(&self) -> Option<PathBuf> {
         self.server.as_ref().map(Server::path)
+    }
+
+    /// The descriptors that another process needs to take over, lock and listening socket; `None` without a socket.
+    pub fn descriptors(&self) -> Option<[BorrowedFd<'_>; 2]> {
+        self.server.as_ref().map(Server::descriptors)
+    }
+
+    /// Takes name and socket over from another process, whose server this one adopted.
+    ///
+    /// # Errors
+    /// ENOSPC.
+    pub fn own(&mut self) -> io::Result<()> {
+        self.server.as_mut().map_or(Ok(()), Server::own)
+    }
+
+    /// Sends the replies that are still due, for up to a second, and leaves name and socket to a process that has taken
+    /// them over.
+    pub fn pass_on(self) {
+        if let Some(server) = self.server {
+            server.pass_on();
+        }
     }
 
     /// Sends the replies that are still due, for up to a second, and releases the name.

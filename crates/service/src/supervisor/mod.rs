@@ -109,6 +109,11 @@ pub trait Service: Sized {
         Vec::new()
     }
 
+    /// Whether another process has taken the service over: the loop ends, and the service goes on there.
+    fn has_successor(&self) -> bool {
+        false
+    }
+
     /// Called once a turn of the loop, for engines that report events often.
     fn turn(&mut self, runner: &mut Runner<Self::Engine>) {
         let _ = runner;
@@ -199,7 +204,9 @@ impl<S: Service> Supervisor<S> {
             watched.map_err(|error| Error::io("watch", "the control socket", &error))?;
         }
         let result = runner.run(self);
-        notify(Status::Stopping);
+        if !self.service.has_successor() {
+            notify(Status::Stopping);
+        }
         result.map_err(|error| Error::io("run", "the loop", &error))
     }
 
@@ -339,6 +346,9 @@ impl<S: Service> Handler<S::Engine> for Supervisor<S> {
                 }
             }
             event => flow = self.service.event(runner, event),
+        }
+        if self.service.has_successor() {
+            return Next::Stop;
         }
         self.start_next(runner);
         for (client, result) in self.service.replies() {
