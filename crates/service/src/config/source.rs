@@ -181,12 +181,12 @@ impl Source {
 }
 
 /// Opens a file for reading if it is a regular one, without waiting.
-pub fn open_regular(path: &Path) -> std::io::Result<File> {
+pub fn open_regular(path: &Path) -> io::Result<File> {
     use std::os::unix::fs::OpenOptionsExt;
     let flags = i32::try_from(rustix::fs::OFlags::NONBLOCK.bits()).unwrap_or(0);
     let file = std::fs::OpenOptions::new().read(true).custom_flags(flags).open(path)?;
     if file.metadata()?.is_file() {
         return Ok(file);
     }
-    Err(std::io::Error::other("it is not a regular file"))
+    Err(io::Error::other("it is not a regular file"))
 }
