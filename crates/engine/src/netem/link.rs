@@ -16,7 +16,7 @@ use super::profile::{Corrupt, Jitter, Loss, Profile, ProfileError};
 use super::queue::LineQueue;
 use super::random::{Chance, Effect, Seed, Stream};
 use super::rate::Line;
-use super::report::Report;
+use super::report::{Counts, Report};
 use super::schedule;
 use super::steps::Step;
 use super::store::{Handle, Store};
@@ -313,6 +313,12 @@ impl Link {
     pub fn report(&self) -> Report {
         let time = self.started.map_or(0, |started| self.now - started);
         self.tally.report(&self.profile, time, self.store.held())
+    }
+
+    /// The counts of the report alone, which are cheap.
+    #[must_use]
+    pub fn counts(&self) -> Counts {
+        self.tally.counts(self.store.held())
     }
 
     /// A report for each profile that was set, in order: what happened while it held. The last is that of
