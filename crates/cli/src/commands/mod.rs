@@ -9,6 +9,7 @@ mod completions;
 mod dev;
 mod doctor;
 pub(crate) mod explain;
+mod exporter;
 mod lab;
 mod list;
 mod man;
@@ -137,6 +138,8 @@ commands! {
     /// List running switches, links and tunnels
     #[command(visible_alias = "ls")]
     List(list::Args) ["list": Vec<list::Running>]
+    /// Serve the metrics of all running programs on one TCP address
+    Exporter(exporter::Args) []
     /// Check configuration files and report every error
     Check(check::Args) ["check": Vec<check::Checked>]
     /// Show, record, filter and answer the packets of an interface

@@ -15,6 +15,7 @@ use adit_service::control::http::{Method, escape};
 use adit_service::control::name::Name;
 use adit_service::error::{Error, Result};
 use adit_service::kinds;
+use adit_service::metrics::ListenAddress;
 use adit_service::switch;
 use adit_service::switch::keys;
 use adit_service::switch::model;
@@ -90,6 +91,9 @@ struct RunArgs {
     /// Let the kernel forward between dev: ports where nothing else is done with a frame
     #[arg(long, value_name = "auto|off|require")]
     accelerate: Option<String>,
+    /// Serve the metrics by TCP as well, at 127.0.0.1 unless an address is given
+    #[arg(long, value_name = "[ADDR:]PORT")]
+    metrics: Option<ListenAddress>,
 }
 
 #[derive(Debug, Subcommand)]
@@ -265,6 +269,7 @@ impl RunArgs {
             ports: self.port,
             mirrors: self.mirror,
             seed: self.seed,
+            metrics: self.metrics,
             switch,
         };
         let wanted = plan.read()?;

@@ -6,11 +6,14 @@
 mod accelerate;
 mod check;
 mod faults;
+mod metrics;
 mod names;
 mod netem;
 mod program;
 mod reload;
 mod save;
+#[path = "../cli/scrape.rs"]
+mod scrape;
 #[path = "../cli/support.rs"]
 #[allow(dead_code, reason = "the other test binary uses the rest")]
 mod support;

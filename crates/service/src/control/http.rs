@@ -50,12 +50,16 @@ impl fmt::Display for Method {
 pub struct Request {
     /// The method.
     pub method: Method,
+    /// Whether it was HEAD: the reply has no body.
+    pub is_head: bool,
     /// The path, as `/ports/a`, without what follows a `?`.
     pub path: String,
     /// What follows the `?`, with `%xx` resolved: keys and their values.
     pub query: Vec<(String, String)>,
     /// The body; `null` if there is none.
     pub body: Value,
+    /// The media types that the client takes, as it lists them.
+    pub accept: String,
     /// Who asks.
     pub from: Ticket,
     /// Whether the client may name files: root, and the user of this program.
@@ -101,8 +105,9 @@ pub fn parse(bytes: &[u8]) -> Parsed {
         Ok(httparse::Status::Partial) => return Parsed::Partial,
         Err(error) => return Parsed::Refused(400, format!("not an HTTP request: {error}")),
     };
+    let is_head = head.method == Some("HEAD");
     let method = match head.method {
-        Some("GET") => Method::Get,
+        Some("GET" | "HEAD") => Method::Get,
         Some("POST") => Method::Post,
         Some("PATCH") => Method::Patch,
         Some("DELETE") => Method::Delete,
@@ -112,6 +117,10 @@ pub fn parse(bytes: &[u8]) -> Parsed {
                 "unknown method; use GET, POST, PATCH or DELETE".to_owned(),
             );
         }
+    };
+    let field = |name: &str| {
+        let field = head.headers.iter().find(|field| field.name.eq_ignore_ascii_case(name));
+        field.map(|field| String::from_utf8_lossy(field.value).trim().to_owned())
     };
     let mut len = 0;
     for field in head.headers.iter() {
@@ -142,9 +151,9 @@ pub fn parse(bytes: &[u8]) -> Parsed {
         (unescape(key), unescape(value))
     };
     let query = query.split('&').filter(|word| !word.is_empty()).map(pair).collect();
-    let path = path.to_owned();
+    let (path, accept) = (path.to_owned(), field("accept").unwrap_or_default());
     let (from, files) = (Ticket::default(), Files::Refused);
-    Parsed::Request(Request { method, path, query, body, from, files })
+    Parsed::Request(Request { method, is_head, path, query, body, accept, from, files })
 }
 
 /// Whatever the bytes are, reading them ends and does not panic: for tests and fuzzing.

@@ -8,6 +8,7 @@ use crate::config::value::{integer, parsed, text};
 use crate::control::name::Name;
 use crate::error::Error;
 use crate::kinds;
+use crate::metrics::{ListenAddress, address};
 use crate::netem::keys::KEYS;
 use crate::netem::profile;
 use crate::netem::profile::Profiles;
@@ -26,6 +27,8 @@ pub struct WantedLink {
     pub profiles: Profiles,
     /// What random decisions are drawn from; `None`: any.
     pub seed: Option<u64>,
+    /// Where metrics are read by TCP, from the start on.
+    pub metrics: Option<ListenAddress>,
     /// Whether its ends carry frames or packets.
     pub layer: Layer,
 }
@@ -50,6 +53,8 @@ pub struct Plan {
     pub ports: Vec<String>,
     /// The seed, in place of the file's.
     pub seed: Option<u64>,
+    /// Where metrics are read by TCP, in place of the file's.
+    pub metrics: Option<ListenAddress>,
     /// A file with a profile, in place of that of the file.
     pub profile: Option<PathBuf>,
     /// Keys of the profile, on top of that.
@@ -85,6 +90,7 @@ struct FromFile {
     ports: Vec<End>,
     profiles: Profiles,
     seed: Option<u64>,
+    metrics: Option<ListenAddress>,
 }
 
 impl Plan {
@@ -146,6 +152,7 @@ impl Plan {
             ports,
             profiles,
             seed: self.seed.or(file.seed),
+            metrics: self.metrics.or(file.metrics),
             layer: layers[0],
         })
     }
@@ -165,6 +172,7 @@ fn of_source(source: &Source, problems: &Problems) -> FromFile {
     let mut table = read::toml(source, problems);
     let name = table.get("name", parsed("a name"));
     let seed = table.get("seed", integer(0..=u64::MAX));
+    let metrics = table.get("metrics", address);
     let has_ports = table.has("ports");
     let ports = table.list("ports", |value| {
         let text = text(value)?;
@@ -185,7 +193,7 @@ fn of_source(source: &Source, problems: &Problems) -> FromFile {
         }
     }
     table.finish();
-    FromFile { name, ports, profiles: profiles.unwrap_or_default(), seed }
+    FromFile { name, ports, profiles: profiles.unwrap_or_default(), seed, metrics }
 }
 
 fn end_of_source(source: &Source, problems: &Problems) -> Option<End> {

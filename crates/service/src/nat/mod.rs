@@ -1,6 +1,7 @@
 //! The NAT as a service: a network namespace reaches the outside through sockets of this process.
 
 mod flow_log;
+mod metrics;
 pub mod model;
 mod own_addresses;
 pub mod port;
@@ -16,6 +17,7 @@ use crate::control::name::folder;
 use crate::control::server::{self, Reply};
 use crate::error::{Error, Kind, Result, SYSTEM};
 use crate::event::Events;
+use crate::metrics::{SCRAPE_SYSCALLS, Snapshot};
 use crate::namespace::attach::Attached;
 use crate::namespace::life::Life;
 use crate::nat::flow_log::FlowLog;
@@ -59,7 +61,7 @@ const RESOLVERS: Token = Token(FIRST_TOKEN + 2);
 pub fn needs() -> Needs {
     let mut needs = Needs { writable: vec![folder()], ..Needs::default() };
     needs.syscalls.extend(adit_runtime::syscalls());
-    needs.syscalls.push(server::SYSCALLS);
+    needs.syscalls.extend([server::SYSCALLS, SCRAPE_SYSCALLS]);
     needs
 }
 
@@ -340,6 +342,10 @@ impl Service for NatService {
             (Method::Get, "/nat/flows") => value(&Flow::all(runner)).into(),
             _ => Answer::Now(Reply::unknown_path(request)),
         }
+    }
+
+    fn metrics(&mut self, runner: &mut Runner<Gateway>) -> Box<dyn Snapshot> {
+        self.sample(runner)
     }
 
     fn status(&self, runner: &Runner<Gateway>) -> Result<Value> {

@@ -80,6 +80,7 @@ impl SwitchService {
         WantedSwitch {
             name: wanted.name.clone(),
             seed: wanted.seed,
+            metrics: wanted.metrics,
             switch: SwitchConfig {
                 seed: wanted.switch.seed,
                 // It cannot change while the switch runs.

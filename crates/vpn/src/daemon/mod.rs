@@ -11,6 +11,7 @@
 //! | [`PeerEvents`] | connected peers and their hooks |
 
 pub mod host;
+mod metrics;
 
 use crate::address::{endpoint_text, udp};
 use crate::daemon::host::{Host, HostResult, SharedChanges, lock};
@@ -39,6 +40,7 @@ use adit_service::control::http::{Method, Request};
 use adit_service::control::server::Reply;
 use adit_service::error::{Error, Kind, Result, SYSTEM};
 use adit_service::event::Events;
+use adit_service::metrics::Snapshot;
 use adit_service::supervisor::{Answer, Done, FIRST_TOKEN, Job, Progress, Service, Trigger, value};
 use adit_tunnel::{PublicKey, TunnelEvent};
 use rustix::io::Errno;
@@ -56,8 +58,7 @@ const READABLE: Interest = Interest { readable: true, writable: false };
 /// How often the engine gets the wall clock, which may be set at any time.
 const CLOCK_EVERY: Duration = Duration::from_secs(60);
 
-/// A device that is deleted twice in this time is not created again: that was on purpose, and nothing is
-/// created and deleted without end.
+/// A device that is deleted twice in this time is not created again: that was on purpose.
 const RECREATE_GAP_MIN: Duration = Duration::from_secs(1);
 
 /// The owner of the loop and of everything beside it.
@@ -434,9 +435,8 @@ impl Daemon {
         Next::Continue
     }
 
-    /// The device is gone. One that was deleted is created again, with everything that was on it; sessions
-    /// go on, as they do not depend on it. Hooks are not run again: what they did outside of the device is
-    /// still there.
+    /// The device is gone. One that was deleted is created again, with everything that was on it; sessions do not
+    /// depend on it. Hooks are not run again: what they did outside of the device is still there.
     fn device_gone(&mut self, runner: &Runner<TunnelEngine>, why: &Gone) -> Next {
         let now = runner.now();
         let is_meant = self.recreated_at.is_some_and(|at| now.since(at) < RECREATE_GAP_MIN);
@@ -601,6 +601,10 @@ impl Service for Daemon {
         }
     }
 
+    fn metrics(&mut self, runner: &mut Runner<TunnelEngine>) -> Box<dyn Snapshot> {
+        metrics::sample(runner, &self.loaded, self.plan.mode)
+    }
+
     fn status(&self, runner: &Runner<TunnelEngine>) -> Result<Value> {
         let (name, missing) = (self.loaded.name.to_string(), self.host.missing());
         value(&state::view(runner, &self.endpoints, &self.rates, name, self.plan.mtu, missing))
@@ -675,9 +679,9 @@ impl Service for Daemon {
                     ));
                 }
                 TunnelEvent::Cipher { peer, suite } => {
-                    let peer = peer.to_base64();
+                    let key = peer.to_base64();
                     self.events
-                        .detail(format_args!("packets to {} are encrypted with {suite}", *peer));
+                        .detail(format_args!("packets to {} are encrypted with {suite}", *key));
                 }
                 TunnelEvent::NotPostQuantum { peer } => self.peers.not_post_quantum(&peer),
                 TunnelEvent::Heard { peer } => {
