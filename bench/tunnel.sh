@@ -270,7 +270,7 @@ spread() { # TUNNEL WHAT
 # Seconds of one core for 10^9 bytes in packets of 1420, of the cipher alone
 row="ring seal"
 [ "${TUNNELS[0]}" != adit ] || row="AES-256, ring seal"
-cipher=$(awk -v row="$row" 'index($0, row " ") == 1 {print 8 / $(NF - 1)}' bench/aead/target/figures 2>/dev/null || true)
+cipher=$(awk -v row="$row" 'index($0, row " ") == 1 {sub(/ Gbit.*/, ""); print 8 / $NF}' bench/aead/target/figures 2>/dev/null || true)
 
 printf '%-28s' ""
 printf ' %36s' "${TUNNELS[@]}"

@@ -14,3 +14,10 @@ fn frames_between_ports_of_all_kinds_allocate_nothing() {
     std::fs::remove_dir_all(&folder).unwrap();
     assert_eq!(counted, 0);
 }
+
+#[test]
+#[ignore = "needs the initial user namespace"]
+fn root_a_switch_whose_frames_pass_in_the_kernel_allocates_nothing() {
+    adit_device::Netns::enter_new().unwrap();
+    assert_eq!(adit_runtime::exercise::count_while_accelerated(counting::allocations), 0);
+}

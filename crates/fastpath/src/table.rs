@@ -3,8 +3,9 @@
 use crate::entry::{
     Address, COUNTERS_LEN, Entry, Ingress, KEY_LEN, SLOTS_MAX, VALUE_LEN, key_bytes,
 };
+use crate::hook::{Attached, Hook};
 use crate::program;
-use adit_device::bpf::{ArrayMap, HashMap, IngressLink, IngressProgram, LICENCE};
+use adit_device::bpf::{ArrayMap, HashMap, IngressProgram, LICENCE};
 use adit_device::{ClassicFilter, EbpfProgram, IfIndex, LoadError, Netns};
 use adit_engine::fast_path::StationKey;
 use std::io;
@@ -75,9 +76,10 @@ impl Table {
     /// Lets marked frames of an interface leave by others. Without [`Self::decide`] none is marked.
     ///
     /// # Errors
-    /// As [`IngressProgram::attach`].
-    pub fn link(&self, netns: &Netns, index: IfIndex) -> io::Result<IngressLink> {
-        self.redirect.attach(netns, index)
+    /// ENODEV: there is no such interface in `netns`; EPERM. Where the kernel has no tcx: EINVAL if the first priority
+    /// belongs to a filter of another kind; EOPNOTSUPP without the packet classifier.
+    pub fn link(&self, netns: &Netns, index: IfIndex, hook: Hook) -> io::Result<Attached> {
+        Attached::new(&self.redirect, netns, index, hook)
     }
 
     /// Lets frames that come in at a port be forwarded by the table, in place of the rules before; the

@@ -1,6 +1,8 @@
 //! Real veths in namespaces of their own.
 
-use crate::{Address, Counters, Entry, Ingress, Table};
+use crate::{Address, Counters, Entry, Hook, Ingress, Table};
+use adit_device::bpf::assembler::{Assembler, Register};
+use adit_device::bpf::{IngressProgram, LICENCE};
 use adit_device::netlink::{LinkChange, Netlink};
 use adit_device::{IfIndex, IfName, Netns, PacketSocket, PacketSocketOptions, VnetHeader};
 use adit_engine::PortId;
@@ -111,7 +113,7 @@ fn send(cable: &Cable, frame: &[u8]) {
 fn root_frames_between_known_addresses_do_not_reach_the_socket() {
     with_cables(|mut path, a, b, netns| {
         path.set_epoch(1).unwrap();
-        let _links = [&a, &b].map(|cable| path.link(&netns, cable.index).unwrap());
+        let _links = [&a, &b].map(|cable| path.link(&netns, cable.index, Hook::Any).unwrap());
         path.decide(&a.port, &port(0, FastTags::Any)).unwrap();
         let there = frame(B, A, b"\x08\x00");
         let goes_up = || Cable::next(&a.port, 1000).as_ref() == Some(&there);
@@ -162,7 +164,7 @@ fn root_frames_between_known_addresses_do_not_reach_the_socket() {
 fn root_tags_are_put_on_and_taken_off() {
     with_cables(|path, a, b, netns| {
         path.set_epoch(1).unwrap();
-        let _links = [&a, &b].map(|cable| path.link(&netns, cable.index).unwrap());
+        let _links = [&a, &b].map(|cable| path.link(&netns, cable.index, Hook::Any).unwrap());
         let plain = b"\x08\x00".as_slice();
         let ten = b"\x81\x00\x00\x0a\x08\x00".as_slice();
         let cases = [
@@ -207,7 +209,7 @@ fn root_tags_are_put_on_and_taken_off() {
 fn root_ports_that_must_not_meet_do_not() {
     with_cables(|path, a, b, netns| {
         path.set_epoch(1).unwrap();
-        let _links = [&a, &b].map(|cable| path.link(&netns, cable.index).unwrap());
+        let _links = [&a, &b].map(|cable| path.link(&netns, cable.index, Hook::Any).unwrap());
         path.insert(&entry(&a, A, 0, 0, FastForm::Kept)).unwrap();
         let open = (port(0, FastTags::Any), entry(&b, B, 0, 1, FastForm::Kept));
         let with = |group, isolated| {
@@ -238,5 +240,40 @@ fn root_ports_that_must_not_meet_do_not() {
         Table::undecide(&a.port).unwrap();
         send(&a, &frame(B, A, b"\x08\x00"));
         assert!(Cable::next(&a.port, 1000).is_some());
+    });
+}
+
+#[test]
+#[ignore = "needs the initial user namespace"]
+fn root_filters_go_with_their_owners_and_leave_those_of_others() {
+    with_cables(|path, a, _, netns| {
+        let mut netlink = Netlink::open().unwrap();
+        let index = a.index;
+        let attach = || path.link(&netns, index, Hook::Filter).unwrap();
+        let count = |netlink: &mut Netlink| netlink.ingress_filters(index).unwrap().len();
+
+        let one = attach();
+        let other = attach();
+        assert_eq!(count(&mut netlink), 2);
+        drop(one);
+        assert_eq!(count(&mut netlink), 1, "the other has an owner");
+        drop(other);
+        assert!(netlink.add_clsact(index).unwrap(), "it went with the last");
+        drop(attach());
+        assert!(!netlink.add_clsact(index).unwrap(), "we did not make it");
+
+        // As a killed process leaves it.
+        let mut asm = Assembler::default();
+        asm.set(Register::R0, -1);
+        asm.exit();
+        let program = IngressProgram::from_instructions(&asm.finish(), LICENCE).unwrap();
+        netlink.add_ingress_program(index, &program, b"adit-0-clsact").unwrap();
+        netlink.add_ingress_program(index, &program, b"theirs").unwrap();
+        let ours = attach();
+        let filters = netlink.ingress_filters(index).unwrap();
+        let has = |name: &[u8]| filters.iter().any(|filter| filter.name == name);
+        assert!(filters.len() == 2 && has(b"theirs") && !has(b"adit-0-clsact"), "{filters:?}");
+        drop(ours);
+        assert_eq!(count(&mut netlink), 1);
     });
 }

@@ -10,8 +10,11 @@ use crate::runner::Handler;
 use crate::runner::Runner;
 use crate::runner::event::{Event, Next};
 use crate::runner::nested::Nested;
+use adit_device::netlink::{LinkChange, Netlink};
+use adit_device::{IfName, PacketSocket, PacketSocketOptions};
+use adit_engine::switch::{PortConfig, Switch, SwitchConfig};
 use adit_engine::{Hub, PortId};
-use adit_packet::{Pool, PoolConfig};
+use adit_packet::{Pool, PoolConfig, VnetHeader};
 use std::io::Read;
 use std::net::{Ipv4Addr, UdpSocket};
 use std::os::unix::net::{UnixDatagram, UnixStream};
@@ -114,7 +117,7 @@ pub fn count_while_forwarding(folder: &std::path::Path, count: fn() -> u64) -> u
         let everybody = Ipv4Addr::from_bits(ip.to_bits() | 0xff);
         traffic.sources.push((source, everybody));
     }
-    traffic.count = Some(count);
+    traffic.windows.count = Some(count);
     runner.set_alarm(Some(runner.now()));
     runner.run(&mut traffic).expect("epoll works");
     let received = traffic.ids.iter().filter_map(|&id| Some(runner.port(id)?.1.received));
@@ -124,7 +127,94 @@ pub fn count_while_forwarding(folder: &std::path::Path, count: fn() -> u64) -> u
     let (received, sent) = (counters.received, counters.sent);
     let of_nested = received.min(sent);
     assert!(of_nested > u64::from(ROUNDS), "of the port with an engine: {received}, {sent}");
-    traffic.counted
+    traffic.windows.counted
+}
+
+/// Frames go between two interfaces, most of them in the kernel, while addresses come and all that is in the
+/// kernel is voided again and again; how much `count` grew meanwhile, as in [`count_while_forwarding`]. Needs a network namespace of the caller's
+/// own, and the initial user namespace.
+pub fn count_while_accelerated(count: fn() -> u64) -> u64 {
+    let mut netlink = Netlink::open().expect("a socket");
+    let switch = Switch::new(SwitchConfig::default()).expect("the default is valid");
+    let mut runner = Runner::new(switch, Pool::new(PoolConfig::default())).expect("descriptors");
+    runner.engine_and_outbox().2.pool().warm_up(PoolConfig::SMALL_LIMIT, 64);
+    runner.accelerate(true);
+    let mut hosts = Vec::new();
+    for id in [0, 1].map(PortId) {
+        let name = |letter| format!("{letter}{id}").parse::<IfName>().expect("a name");
+        let (port, host) = netlink.add_veth(&name("p"), &name("h")).expect("our namespace");
+        for index in [port, host] {
+            netlink.set_link(index, &LinkChange::new().up(true)).expect("our namespace");
+        }
+        let options = PacketSocketOptions { incoming_only: true, ..PacketSocketOptions::default() };
+        hosts.push(PacketSocket::open(host, &options).expect("our namespace"));
+        let spec = format!("dev:p{id}").parse::<PortSpec>().expect("a port");
+        let Opened::Ports(ports) = spec.open().expect("it opens") else { unreachable!("a port") };
+        runner.engine_mut().add_port(id, PortConfig::default()).expect("it is new");
+        ports.into_iter().for_each(|port| runner.attach(id, port).expect("it is new"));
+    }
+    let windows = Windows { count: Some(count), ..Windows::default() };
+    let mut traffic = Accelerated { hosts, windows };
+    runner.set_alarm(Some(runner.now()));
+    runner.run(&mut traffic).expect("epoll works");
+    runner.sync();
+    let acceleration = runner.acceleration().expect("it was asked for");
+    assert!(acceleration.failure.is_none(), "{acceleration:?}");
+    assert!(acceleration.frames > u64::from(ROUNDS), "frames passed: {acceleration:?}");
+    traffic.windows.counted
+}
+
+/// Hosts at the interfaces of a switch.
+struct Accelerated {
+    hosts: Vec<PacketSocket>,
+    windows: Windows,
+}
+
+impl Accelerated {
+    /// Addresses at each interface.
+    const ADDRESSES: u8 = 32;
+
+    fn make(&self) {
+        let round = self.windows.round.to_le_bytes()[0] % Self::ADDRESSES;
+        let mac = |host: u8, number: u8| [2, 0, 0, 0, host, number];
+        let mut buf = [0; 65_536];
+        for ((host, socket), other) in (0..).zip(&self.hosts).zip([1, 0]) {
+            // Between two that are known, to one that nobody has, and from the next.
+            let ends = [
+                (mac(other, 0), mac(host, 0)),
+                (mac(other, 0xff), mac(host, 0)),
+                (mac(other, round), mac(host, round)),
+            ];
+            for (to, from) in ends {
+                let mut frame = [0; 60];
+                for (at, byte) in to.into_iter().chain(from).chain([0x88, 0xb6]).enumerate() {
+                    frame[at] = byte;
+                }
+                // A full queue drops it, which is as well.
+                let _ = socket.send_parts(&VnetHeader::default(), &frame, &[]);
+            }
+            while socket.recv(&mut buf).is_ok() {}
+        }
+    }
+}
+
+impl Handler<Switch> for Accelerated {
+    fn event(&mut self, runner: &mut Runner<Switch>, event: Event) -> Next {
+        if !matches!(event, Event::Alarm) {
+            return Next::Continue;
+        }
+        if self.windows.is_over() {
+            return Next::Stop;
+        }
+        self.make();
+        if self.windows.round.is_multiple_of(16) {
+            runner.engine_mut().set_link(PortId(1), false);
+            runner.engine_mut().set_link(PortId(1), true);
+            runner.sync();
+        }
+        runner.set_alarm(Some(runner.now() + Duration::from_micros(500)));
+        Next::Continue
+    }
 }
 
 /// The owner of a loop that needs none.
@@ -144,10 +234,36 @@ struct Traffic {
     sources: Vec<(UdpSocket, Ipv4Addr)>,
     guest: Option<UnixDatagram>,
     stream: Option<UnixStream>,
+    windows: Windows,
+}
+
+/// How much something grows in each of some windows.
+#[derive(Default)]
+struct Windows {
     count: Option<fn() -> u64>,
     round: u32,
     before: u64,
     counted: u64,
+}
+
+impl Windows {
+    /// Begins a round, unless the last one is over.
+    fn is_over(&mut self) -> bool {
+        if self.round.is_multiple_of(ROUNDS) {
+            let count = self.count.map_or(0, |count| count());
+            // News of a link may come at any time, and allocates: packets do so in each window.
+            match self.round / ROUNDS {
+                0 | 1 => self.counted = u64::MAX,
+                _ => self.counted = self.counted.min(count - self.before),
+            }
+            if self.round == WINDOWS * ROUNDS {
+                return true;
+            }
+            self.before = count;
+        }
+        self.round += 1;
+        false
+    }
 }
 
 impl Traffic {
@@ -182,19 +298,9 @@ impl Handler<Hub> for Traffic {
         match event {
             Event::Accepted(_, port) => self.add(runner, port),
             Event::Alarm => {
-                if self.round.is_multiple_of(ROUNDS) {
-                    let count = self.count.map_or(0, |count| count());
-                    // News of a link may come at any time, and allocates: packets do so in each window.
-                    match self.round / ROUNDS {
-                        0 | 1 => self.counted = u64::MAX,
-                        _ => self.counted = self.counted.min(count - self.before),
-                    }
-                    if self.round == WINDOWS * ROUNDS {
-                        return Next::Stop;
-                    }
-                    self.before = count;
+                if self.windows.is_over() {
+                    return Next::Stop;
                 }
-                self.round += 1;
                 self.make();
                 runner.set_alarm(Some(runner.now() + Duration::from_micros(500)));
             }

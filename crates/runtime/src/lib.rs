@@ -102,7 +102,7 @@ pub use peer::sockets::{PeerOptions, PeerSockets, path_mtu};
 pub use port::kind::{Kind, Opened};
 pub use port::spec::PortSpec;
 pub use port::{Cx, Gone, Hub, HubCx, HubRecv, Port, PortCounters, Recv, Wait};
-pub use runner::accelerator::Acceleration;
+pub use runner::accelerator::{Acceleration, LeftOut};
 pub use runner::event::{Event, Next};
 pub use runner::hubs::ListenerId;
 pub use runner::nested::Nested;

@@ -30,7 +30,7 @@ pub(crate) fn switch(output: &Output, show: &model::Switch) -> String {
         ]);
     }
     lines.extend(table(&rows));
-    lines.extend(show.kernel.as_ref().and_then(kernel));
+    lines.extend(show.kernel.iter().flat_map(kernel));
     if show.ports.iter().any(|port| port.netem.is_some()) {
         lines.push(format!("emulated links: seed {}", show.seed));
     }
@@ -62,19 +62,26 @@ pub(crate) fn switch(output: &Output, show: &model::Switch) -> String {
     lines.join("\n")
 }
 
-/// What the kernel forwards; nothing if it has no two ports for that.
-fn kernel(kernel: &model::Kernel) -> Option<String> {
+/// What the kernel forwards, and for which interfaces it does not.
+fn kernel(kernel: &model::Kernel) -> Vec<String> {
     if let Some(failure) = &kernel.failure {
-        return Some(format!("the kernel does not forward: {}", clean(failure)));
+        return vec![format!("the kernel does not forward: {}", clean(failure))];
     }
     let model::Kernel { ports, addresses, frames, .. } = kernel;
     let between: Vec<String> = ports.iter().map(|port| clean(port)).collect();
     let between = between.join(", ");
-    (!ports.is_empty()).then(|| {
+    let forwards = (!ports.is_empty()).then(|| {
         format!(
             "the kernel forwards between {between}: {addresses} addresses, {frames} frames so far"
         )
-    })
+    });
+    // One alone cannot have been meant to.
+    let is_one = ports.is_empty() && kernel.left_out.len() == 1;
+    let left_out = kernel.left_out.iter().filter(|_| !is_one);
+    let left_out = left_out.map(|model::LeftOut { port, why }| {
+        format!("the kernel does not forward for {}: {}", clean(port), clean(why))
+    });
+    forwards.into_iter().chain(left_out).collect()
 }
 
 /// A port for people.

@@ -17,3 +17,5 @@ mod short;
 #[allow(dead_code, reason = "the other test binaries use the rest")]
 mod support;
 mod wire;
+#[path = "../cli/wires.rs"]
+mod wires;

@@ -7,6 +7,9 @@
 
 #[path = "../../../device/tests/support/mod.rs"]
 mod support;
+#[path = "../cli/wires.rs"]
+#[allow(dead_code, reason = "the other test binaries use the rest")]
+mod wires;
 
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
@@ -56,8 +59,10 @@ impl Started {
     }
 
     fn switch(ports: &[&str]) -> Self {
-        let ports: Vec<_> = ports.iter().map(|port| format!("--port {port}")).collect();
-        Self::new(&format!("{} switch {}", env!("CARGO_BIN_EXE_adit"), ports.join(" ")))
+        let mut words = vec![env!("CARGO_BIN_EXE_adit").to_owned(), "switch".to_owned()];
+        words.extend(ports.iter().map(|port| format!("--port {port}")));
+        wires::add_words(&mut words);
+        Self::new(&words.join(" "))
     }
 }
 

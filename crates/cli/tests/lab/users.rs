@@ -4,29 +4,11 @@ use crate::support::{adit_of_all, command, enter, run, text};
 use std::fs;
 use std::path::Path;
 
-/// A fabric of FRR, of which links fail.
-const FABRIC: &str = r#"
-name = "fabric"
-[router.leaf]
-count = 2
-routing = "frr:bgp"
-[router.spine]
-count = 2
-routing = "frr:bgp"
-[host.h1]
-[host.h2]
-[[link]]
-ends = ["leaf1", "spine1"]
-[[link]]
-ends = ["leaf1", "spine2"]
-[[link]]
-ends = ["leaf2", "spine1"]
-[[link]]
-ends = ["leaf2", "spine2"]
-[[link]]
-ends = ["h1", "leaf1"]
-[[link]]
-ends = ["h2", "leaf2"]
+/// The fabric of the tests of routing daemons.
+const FABRIC: &str = include_str!("../../../lab/tests/fabric.toml");
+
+/// Links of it fail.
+const STEPS: &str = r#"
 [[step]]
 expect = ["ping h1 h2 by 60s"]
 [[step]]
@@ -67,7 +49,8 @@ fn root_frr_runs_without_root_by_newuidmap_and_routes_around_a_failed_link() {
     enter();
     run("mkdir -m 755 /run/nobody");
     run("chown 65534:65534 /run/nobody");
-    fs::write("/run/fabric.toml", FABRIC).unwrap();
+    let fabric = FABRIC.replace("\"bird\"", "\"frr\"").replace("PROTOCOL", "bgp");
+    fs::write("/run/fabric.toml", fabric + STEPS).unwrap();
     let ranges = |text: &str| {
         fs::write("/run/ranges", text).unwrap();
         for file in ["/etc/subuid", "/etc/subgid"] {

@@ -1,20 +1,59 @@
 //! Frames that the kernel forwards for a switch between its `dev:` ports.
 
 use crate::program::{PATIENCE, Program, address, eventually, hosts, is_cut_off, reaches, try_run};
-use crate::support::{adit, adit_json, refused, run};
+use crate::support::{ADIT, adit, adit_json, bare, refused, run};
 use serde_json::{Value, json};
 use std::process::{Child, Command, Stdio};
 use std::time::Instant;
 
-/// Three hosts with a veth each, `p?` and `h?`, and a switch between them.
-fn three_cables(more: &str) -> Program {
+/// Runs a program as on a kernel before 6.6, which has no links of tcx: `bpf(BPF_LINK_CREATE)` is EINVAL there.
+const OLD_KERNEL: &str = r"
+import ctypes, os, platform, struct, sys
+bpf = {'x86_64': 321, 'aarch64': 280}[platform.machine()]
+number, first_argument, link_create, einval = 0, 16, 28, 22
+code = [
+    (0x20, 0, 0, number), (0x15, 0, 3, bpf),
+    (0x20, 0, 0, first_argument), (0x15, 0, 1, link_create),
+    (0x06, 0, 0, 0x00050000 | einval), (0x06, 0, 0, 0x7fff0000),
+]
+filter = ctypes.create_string_buffer(b''.join(struct.pack('HBBI', *line) for line in code))
+program = ctypes.create_string_buffer(struct.pack('HxxxxxxP', len(code), ctypes.addressof(filter)))
+assert ctypes.CDLL(None, use_errno=True).prctl(22, 2, program) == 0, os.strerror(ctypes.get_errno())
+os.execv(sys.argv[1], sys.argv[1:])
+";
+
+/// Three hosts with a veth each, `p?` and `h?`.
+fn three_hosts() {
     hosts(&["na", "nb", "nc"]);
     for (host, number) in [("a", 1), ("b", 2), ("c", 3)] {
         run(&format!("ip link add name p{host} type veth peer name h{host} netns n{host}"));
         run(&format!("ip link set dev p{host} up"));
         address(&format!("n{host}"), &format!("h{host}"), &format!("192.0.2.{number}/24"));
     }
+}
+
+/// A switch between them.
+fn three_cables(more: &str) -> Program {
+    three_hosts();
     Program::start(&format!("switch --port dev:pa --port dev:pb --port dev:pc {more}"))
+}
+
+/// The same on an old kernel.
+fn start_on_old_kernel() -> Program {
+    let mut command = bare("/usr/bin/python3");
+    command.args(["-c", OLD_KERNEL, ADIT, "-j", "switch", "--accelerate", "require"]);
+    command.args(
+        ["pa", "pb", "pc"].iter().flat_map(|port| ["--port".to_owned(), format!("dev:{port}")]),
+    );
+    let mut program = Program::spawn(&mut command);
+    program.wait_for("ready");
+    program
+}
+
+/// How many programs of ours are in the packet classifier of each port.
+fn filters() -> [usize; 3] {
+    ["pa", "pb", "pc"]
+        .map(|port| run(&format!("tc filter show dev {port} ingress")).matches(" adit-").count())
 }
 
 fn kernel() -> Value {
@@ -177,6 +216,91 @@ fn root_addresses_that_only_the_kernel_sees_do_not_age() {
     let end = Instant::now();
     eventually("the addresses age without frames", || !in_table());
     assert!(end.elapsed() < PATIENCE);
+}
+
+#[test]
+#[ignore = "needs the initial user namespace"]
+fn root_an_older_kernel_forwards_by_filters_that_go_with_the_program() {
+    three_hosts();
+    // One that somebody else uses stays.
+    run("tc qdisc add dev pc clsact");
+    for end in ["KILL", "TERM"] {
+        let mut program = start_on_old_kernel();
+        assert_eq!(filters(), [1; 3], "those of the killed program were removed");
+        assert!(reaches("na", "192.0.2.2"));
+        run("ip netns exec na ping -q -c 20 -i 0.01 192.0.2.2");
+        assert!(forwarded() >= 20);
+        // Another program's is nothing that was left.
+        let mut more = bare("/usr/bin/python3");
+        more.args(["-c", OLD_KERNEL, ADIT, "-j", "switch", "--name", "more"]);
+        more.args(["--port", "dev:pa", "--port", "dev:pb"]);
+        let mut more = Program::spawn(&mut more);
+        more.wait_for("ready");
+        assert_eq!(filters(), [2, 2, 1]);
+        adit("switch stop more");
+        assert!(more.wait().success());
+        assert_eq!(filters(), [1; 3]);
+        adit("switch port del pc");
+        assert_eq!(filters(), [1, 1, 0]);
+        adit("switch port add dev:pc");
+        program.signal(end);
+        program.wait();
+        assert!(is_cut_off("na", "192.0.2.2"), "nothing is forwarded any more");
+    }
+    assert_eq!(filters(), [0; 3]);
+    let has_clsact = |port| run(&format!("tc qdisc show dev {port}")).contains("clsact");
+    assert_eq!(["pa", "pb", "pc"].map(has_clsact), [false, false, true]);
+}
+
+#[test]
+#[ignore = "needs the initial user namespace"]
+fn root_show_says_for_which_interfaces_the_kernel_does_not_forward_and_why() {
+    three_hosts();
+    run("ip netns add nd");
+    run("ip link add name pd netns nd type veth peer name pe");
+    run("ip -n nd link set dev pd up");
+    let _program = Program::start(
+        "switch --accelerate require --port dev:pa --port dev:pb --port dev:pc,guard-ip=192.0.2.3 \
+         --port dev:pd,netns=nd",
+    );
+    adit("switch set pb netem=delay=1ms");
+    let left_out = || kernel()["left_out"].clone();
+    let why = |at: usize, port: &str, part: &str| {
+        let entry = left_out()[at].clone();
+        assert_eq!(entry["port"], port);
+        assert!(entry["why"].as_str().unwrap().contains(part), "{entry}");
+    };
+    why(0, "dev:pb", "emulated link");
+    why(1, "dev:pc", "guards");
+    why(2, "dev:pd", "no other port is an interface of its network namespace");
+    let text = adit("switch show");
+    assert!(text.contains("the kernel does not forward for dev:pd: no other port"), "{text}");
+    adit("switch set pb netem=none");
+    adit("switch set pc guard-ip=none");
+    assert_eq!(kernel()["ports"], json!(["dev:pa", "dev:pb", "dev:pc"]));
+    assert_eq!(left_out().as_array().unwrap().len(), 1);
+    // What the kernel leaves out, the switch forwards.
+    run("ip link set pe netns nc");
+    run("ip netns exec nc ip link set dev hc down");
+    address("nc", "pe", "192.0.2.4/24");
+    assert!(reaches("na", "192.0.2.4"));
+}
+
+#[test]
+#[ignore = "needs the initial user namespace"]
+fn root_a_frame_that_an_interface_drops_is_counted_there() {
+    let _program = three_cables("--accelerate require");
+    assert!(reaches("na", "192.0.2.2"));
+    run("ip netns exec na ping -q -c 5 -i 0.01 192.0.2.2");
+    let dropped =
+        || -> u64 { run("cat /sys/class/net/pb/statistics/tx_dropped").trim().parse().unwrap() };
+    // The other end of the cable takes no frame of that length.
+    run("ip -n nb link set dev hb mtu 1000");
+    let (frames, drops) = (forwarded(), dropped());
+    let (ok, _) = try_run("ip netns exec na ping -q -c 10 -i 0.01 -s 1200 -W 1 192.0.2.2");
+    assert!(!ok, "they are lost");
+    assert_eq!(forwarded() - frames, 10);
+    assert_eq!(dropped() - drops, 10);
 }
 
 #[test]

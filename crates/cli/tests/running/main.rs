@@ -18,3 +18,5 @@ mod scrape;
 #[allow(dead_code, reason = "the other test binary uses the rest")]
 mod support;
 mod switch;
+#[path = "../cli/wires.rs"]
+mod wires;

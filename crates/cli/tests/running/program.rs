@@ -1,6 +1,7 @@
 //! A program that runs, and hosts for it.
 
 use crate::support::{ADIT, bare, command, enter, run, text};
+use crate::wires::rewired;
 use serde_json::Value;
 use std::io::{BufRead, BufReader};
 use std::process::{Child, ChildStdout, Command, ExitStatus, Stdio};
@@ -35,7 +36,7 @@ impl Program {
     }
 
     pub(crate) fn start_words(words: &[&str]) -> Self {
-        let mut program = Self::spawn(bare(ADIT).arg("-j").args(words));
+        let mut program = Self::spawn(bare(ADIT).arg("-j").args(rewired(words)));
         let ready = program.wait_for("ready");
         assert!(ready["socket"].is_string(), "{ready}");
         program

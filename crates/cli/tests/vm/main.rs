@@ -12,6 +12,9 @@ mod nat;
 #[path = "../cli/support.rs"]
 mod support;
 mod tunnel;
+#[path = "../cli/wires.rs"]
+#[allow(dead_code, reason = "the other test binaries use the rest")]
+mod wires;
 #[allow(dead_code, reason = "shared with other tests, which use the rest")]
 #[path = "../tunnel/world.rs"]
 mod world;
@@ -42,12 +45,10 @@ struct Switch(Child);
 
 impl Switch {
     fn start(ports: &[&str]) -> Self {
-        let mut command = support::bare(support::ADIT);
-        command.arg("switch");
-        for port in ports {
-            command.args(["--port", port]);
-        }
-        Self(command.spawn().unwrap())
+        let mut words = vec!["switch".to_owned()];
+        words.extend(ports.iter().flat_map(|port| ["--port".to_owned(), (*port).to_owned()]));
+        wires::add_words(&mut words);
+        Self(support::bare(support::ADIT).args(words).spawn().unwrap())
     }
 }
 

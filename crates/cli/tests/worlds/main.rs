@@ -8,6 +8,8 @@
 
 mod netns;
 mod sim;
+#[path = "../cli/wires.rs"]
+mod wires;
 
 use std::net::Ipv4Addr;
 use std::thread;

@@ -1,4 +1,4 @@
-//! The real world: the program `adit`, TAPs in namespaces, the kernel's hosts.
+//! The real world: the program `adit`, TAPs in namespaces (or cables that the kernel joins), the kernel's hosts.
 
 use std::fs;
 use std::io::{self, Read, Write};
@@ -13,6 +13,7 @@ use std::time::{Duration, Instant};
 use adit_device::netlink::{Address, IpPrefix, LinkChange, Netlink};
 use adit_device::{IfName, Link};
 
+use crate::wires::{are_in_kernel, rewired};
 use crate::{LinkSpec, PortSpec, World, address};
 
 /// Longer than the program needs to start on a machine that is busy.
@@ -48,20 +49,35 @@ impl Netns {
         port: impl Fn(usize) -> String,
         rest: &[String],
     ) {
-        let mut program = Command::new(env!("CARGO_BIN_EXE_adit"));
-        program.arg(command).env("XDG_RUNTIME_DIR", &self.run).env_remove("NOTIFY_SOCKET");
-        program.stdin(Stdio::null()).stdout(Stdio::null());
+        let mut words = vec![command.to_owned()];
         for number in 0..count {
             let netns = adit_device::Netns::new_anonymous().unwrap();
             netns.run(set_host).unwrap();
             let path = format!("/proc/{}/fd/{}", std::process::id(), netns.as_fd().as_raw_fd());
-            program.arg("--port").arg(format!("tap:h{number},netns={path}{}", port(number)));
+            words.push("--port".to_owned());
+            words.push(format!("tap:h{number},netns={path}{}", port(number)));
             self.hosts.push(netns);
         }
-        self.program = Some(program.args(rest).spawn().unwrap());
+        words.extend_from_slice(rest);
+        let words = rewired(&words.iter().map(String::as_str).collect::<Vec<_>>());
+        self.program = Some(self.adit().args(words).stdout(Stdio::null()).spawn().unwrap());
         for number in 0..count {
             self.set_up(number);
         }
+    }
+
+    /// The program, with the folder of control sockets of this world.
+    fn adit(&self) -> Command {
+        let mut program = Command::new(env!("CARGO_BIN_EXE_adit"));
+        program.env("XDG_RUNTIME_DIR", &self.run).env_remove("NOTIFY_SOCKET").stdin(Stdio::null());
+        program
+    }
+
+    /// The frames that the kernel has forwarded for the switch.
+    fn forwarded(&self) -> u64 {
+        let output = self.adit().args(["-j", "switch", "show"]).output().unwrap();
+        let show: serde_json::Value = serde_json::from_slice(&output.stdout).unwrap();
+        show["kernel"]["frames"].as_u64().unwrap()
     }
 
     /// Gives a host's TAP an address when it is there.
@@ -166,10 +182,12 @@ impl World for Netns {
         let (mut receiver, _) = listener.accept().unwrap();
         sender.set_write_timeout(Some(STALL_MAX)).unwrap();
         receiver.set_read_timeout(Some(STALL_MAX)).unwrap();
-        thread::scope(|threads| {
+        let received = thread::scope(|threads| {
             threads.spawn(move || sender.write_all(bytes).unwrap());
             receive(&mut receiver).unwrap()
-        })
+        });
+        assert!(!are_in_kernel() || self.forwarded() > 100, "most frames pass in the kernel");
+        received
     }
 }
 

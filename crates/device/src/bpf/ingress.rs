@@ -5,7 +5,7 @@ use crate::sys;
 use crate::{IfIndex, Netns};
 use std::ffi::CStr;
 use std::io;
-use std::os::fd::{AsFd, OwnedFd};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
 /// A loaded program of type `BPF_PROG_TYPE_SCHED_CLS`. It returns what becomes of a frame, one of the
 /// kernel's `TC_ACT_*`.
@@ -38,5 +38,11 @@ impl IngressProgram {
     pub fn attach(&self, netns: &Netns, index: IfIndex) -> io::Result<IngressLink> {
         let link = netns.run(|| sys::bpf::link_ingress(self.0.as_fd(), index.get()))??;
         Ok(IngressLink { _link: link })
+    }
+}
+
+impl AsFd for IngressProgram {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.0.as_fd()
     }
 }

@@ -27,6 +27,7 @@
 
 mod addr;
 mod change;
+mod classifier;
 mod error;
 mod family;
 mod filter_monitor;
@@ -51,6 +52,7 @@ mod uapi;
 pub use addr::{Address, AddressFlags, Scope};
 pub use adit_packet::{IpFamily, IpPrefix, PrefixError};
 pub use change::LinkChange;
+pub use classifier::ClassifierFilter;
 pub use error::{NetlinkError, raw_errno};
 pub use filter_monitor::FilterMonitor;
 pub use flags::{AddrGenMode, LinkFlags, LinkMode, OperState};

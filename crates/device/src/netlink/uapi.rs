@@ -1,6 +1,6 @@
 //! Numbers of the kernel's routing netlink, under the kernel's names.
 //!
-//! Sources: `linux/rtnetlink.h`, `if_link.h`, `if_addr.h`, `fib_rules.h`, `if_tun.h`, `neighbour.h`.
+//! Sources: `linux/rtnetlink.h`, `if_link.h`, `if_addr.h`, `fib_rules.h`, `if_tun.h`, `neighbour.h`, `pkt_cls.h`.
 
 // Kinds of message (rtnetlink.h).
 pub(super) const RTM_NEWLINK: u16 = 16;
@@ -18,6 +18,11 @@ pub(super) const RTM_GETNEIGH: u16 = 30;
 pub(super) const RTM_NEWRULE: u16 = 32;
 pub(super) const RTM_DELRULE: u16 = 33;
 pub(super) const RTM_GETRULE: u16 = 34;
+pub(super) const RTM_NEWQDISC: u16 = 36;
+pub(super) const RTM_DELQDISC: u16 = 37;
+pub(super) const RTM_NEWTFILTER: u16 = 44;
+pub(super) const RTM_DELTFILTER: u16 = 45;
+pub(super) const RTM_GETTFILTER: u16 = 46;
 pub(super) const RTM_NEWLINKPROP: u16 = 108;
 pub(super) const RTM_DELLINKPROP: u16 = 109;
 
@@ -90,6 +95,18 @@ pub(super) const IFA_LABEL: u16 = 3;
 pub(super) const IFA_BROADCAST: u16 = 4;
 pub(super) const IFA_CACHEINFO: u16 = 6;
 pub(super) const IFA_FLAGS: u16 = 8;
+
+// Attributes and places of the packet classifier (rtnetlink.h, pkt_sched.h, pkt_cls.h).
+pub(super) const TCA_KIND: u16 = 1;
+pub(super) const TCA_OPTIONS: u16 = 2;
+pub(super) const TCA_BPF_FD: u16 = 6;
+pub(super) const TCA_BPF_NAME: u16 = 7;
+pub(super) const TCA_BPF_FLAGS: u16 = 8;
+pub(super) const TCA_BPF_FLAG_ACT_DIRECT: u32 = 1;
+pub(super) const TC_H_CLSACT: u32 = 0xffff_fff1;
+pub(super) const TC_H_CLSACT_HANDLE: u32 = 0xffff_0000;
+pub(super) const TC_H_CLSACT_INGRESS: u32 = 0xffff_fff2;
+pub(super) const TC_H_CLSACT_EGRESS: u32 = 0xffff_fff3;
 
 // Attributes of an error (netlink.h).
 pub(super) const NLMSGERR_ATTR_MSG: u16 = 1;

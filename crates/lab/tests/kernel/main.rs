@@ -237,29 +237,7 @@ fn root_a_chain_of_frr_with_bgp_converges() {
     chain("frr", "bgp");
 }
 
-const FABRIC: &str = r#"
-    [parameters]
-    spine = "bird"
-    leaf = "bird"
-    [router.spine]
-    count = 2
-    routing = "${spine}:PROTOCOL"
-    [router.leaf]
-    count = 2
-    routing = "${leaf}:PROTOCOL"
-    [host.h]
-    count = 2
-    [[link]]
-    ends = ["leaf1", "spine1"]
-    [[link]]
-    ends = ["leaf1", "spine2"]
-    [[link]]
-    ends = ["leaf2", "spine1"]
-    [[link]]
-    ends = ["leaf2", "spine2"]
-    [[link]]
-    ends = ["h", "leaf"]
-"#;
+const FABRIC: &str = include_str!("../fabric.toml");
 
 /// Both paths are used; without carrier on one, the other one is.
 fn fabric(text: &str) {

@@ -12,11 +12,10 @@
 use crate::netem::PortNetem;
 use crate::port::{Port, PortLink};
 use crate::runner::ports::{Ports, Slot};
-use adit_device::bpf::IngressLink;
 use adit_device::{IfIndex, Netns};
 use adit_engine::fast_path::{self, FastChange, Passed, Station, StationKey};
 use adit_engine::{Engine, PortId};
-use adit_fastpath::{Counters, Entry, Ingress, SLOTS_MAX, Table};
+use adit_fastpath::{Attached, Counters, Entry, Hook, Ingress, SLOTS_MAX, Table};
 use adit_packet::Instant;
 use rustix::io::Errno;
 use rustix::time::{ClockId, clock_gettime};
@@ -37,11 +36,15 @@ const HEADER_LEN: u32 = 14;
 
 /// What the kernel forwards for a loop; nothing if it was not asked to.
 #[derive(Debug, Default)]
-pub(crate) struct Accelerator(Option<Box<Kernel>>);
+pub(crate) struct Accelerator {
+    kernel: Option<Box<Kernel>>,
+    pub(crate) hook: Hook,
+}
 
 /// The part of it in the kernel.
 #[derive(Debug)]
 struct Kernel {
+    hook: Hook,
     tables: Vec<Namespace>,
     members: BTreeMap<PortId, Member>,
     /// That of the engine, as the kernel knows it.
@@ -76,9 +79,11 @@ struct Member {
     len_max: u32,
     /// Whether there is no emulated link between port and engine.
     is_direct: bool,
+    /// Whether the engine handles each of its frames.
+    is_handled: bool,
     /// What its filter was made of; without one it gets all frames.
     rules: Option<fast_path::FastPort>,
-    link: Option<IngressLink>,
+    link: Option<Attached>,
     /// What was reported to the engine.
     reported: Counters,
 }
@@ -90,20 +95,37 @@ pub struct Acceleration<'a> {
     pub failure: Option<&'a io::Error>,
     /// The ports between which it may.
     pub ports: Vec<PortId>,
+    /// The other ports that are interfaces, and why not.
+    pub left_out: Vec<(PortId, LeftOut)>,
     /// How many frames it has forwarded, as of the last [`Runner::sync`](crate::Runner::sync).
     pub frames: u64,
+}
+
+/// Why the kernel does not forward from and to an interface.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum LeftOut {
+    /// No other port is an interface of its network namespace. A program cannot send a frame out of an interface of
+    /// another one.
+    Alone,
+    /// There is an emulated link between port and engine.
+    EmulatedLink,
+    /// The engine handles each of its frames, as for a guard of addresses or a copy.
+    Engine,
+    /// The kernel did not take the programs.
+    Failed,
 }
 
 impl Accelerator {
     /// Begins with the ports that there are, or ends.
     pub(crate) fn set(&mut self, on: bool, engine: &mut impl Engine, ports: &Ports) {
-        if on == self.0.is_some() {
+        if on == self.kernel.is_some() {
             return;
         }
         if on {
-            self.0 = Some(Box::new(Kernel::new()));
+            self.kernel = Some(Box::new(Kernel::new(self.hook)));
             ports.numbered().for_each(|(id, slot)| self.add(id, slot, engine));
-        } else if let (Some(mut kernel), Some(engine)) = (self.0.take(), engine.fast_path()) {
+        } else if let (Some(mut kernel), Some(engine)) = (self.kernel.take(), engine.fast_path()) {
             for (id, slot) in ports.numbered() {
                 kernel.remove(id, &*slot.port);
                 engine.set_port(id, false);
@@ -112,20 +134,26 @@ impl Accelerator {
     }
 
     pub(crate) fn state(&self) -> Option<Acceleration<'_>> {
-        let Kernel { members, failure, frames, .. } = self.0.as_deref()?;
-        let linked = members.iter().filter(|(_, member)| member.link.is_some());
-        let ports = linked.map(|(id, _)| *id).collect();
-        Some(Acceleration { failure: failure.as_ref(), ports, frames: *frames })
+        let kernel = self.kernel.as_deref()?;
+        let (mut ports, mut left_out) = (Vec::new(), Vec::new());
+        for (id, member) in &kernel.members {
+            match kernel.left_out(member) {
+                Some(why) => left_out.push((*id, why)),
+                None => ports.push(*id),
+            }
+        }
+        let Kernel { failure, frames, .. } = kernel;
+        Some(Acceleration { failure: failure.as_ref(), ports, left_out, frames: *frames })
     }
 
     pub(crate) fn next_sync(&self) -> Option<Instant> {
-        self.0.as_ref()?.next_sync
+        self.kernel.as_ref()?.next_sync
     }
 
     /// Takes a port in, if the kernel can forward for it.
     pub(crate) fn add(&mut self, id: PortId, slot: &Slot, engine: &mut impl Engine) {
-        if let (Some(kernel), Some(engine)) = (&mut self.0, engine.fast_path()) {
-            let added = kernel.add(id, &*slot.port, engine);
+        if let (Some(kernel), Some(engine)) = (&mut self.kernel, engine.fast_path()) {
+            let added = kernel.add(id, slot, engine);
             kernel.set_netem(id, &slot.netem, engine);
             kernel.note(added);
         }
@@ -133,20 +161,40 @@ impl Accelerator {
 
     /// Takes a port out. What it has forwarded must have been read ([`Self::sync`]).
     pub(crate) fn remove(&mut self, id: PortId, port: &dyn Port) {
-        self.0.iter_mut().for_each(|kernel| kernel.remove(id, port));
+        self.kernel.iter_mut().for_each(|kernel| kernel.remove(id, port));
     }
 
     /// Frames of a port with an emulated link do not pass by it.
     pub(crate) fn set_netem(&mut self, id: PortId, netem: &PortNetem, engine: &mut impl Engine) {
-        if let (Some(kernel), Some(engine)) = (&mut self.0, engine.fast_path()) {
+        if let (Some(kernel), Some(engine)) = (&mut self.kernel, engine.fast_path()) {
             kernel.set_netem(id, netem, engine);
+        }
+    }
+
+    /// The interface of a port has another MTU.
+    pub(crate) fn resize(
+        &mut self,
+        id: PortId,
+        mtu: u32,
+        now: Instant,
+        engine: &mut impl Engine,
+        ports: &mut Ports,
+    ) {
+        ports.get_mut(id).into_iter().for_each(|slot| slot.mtu = Some(mtu));
+        if let (Some(kernel), Some(engine)) = (&mut self.kernel, engine.fast_path())
+            && let Some(member) = kernel.members.get_mut(&id)
+            && member.len_max != len_max(mtu)
+        {
+            member.len_max = len_max(mtu);
+            member.declare_again(id, engine);
+            kernel.apply(now, engine, ports);
         }
     }
 
     /// Brings the kernel to what the engine declares now.
     #[inline]
     pub(crate) fn apply(&mut self, now: Instant, engine: &mut impl Engine, ports: &Ports) {
-        if let (Some(kernel), Some(engine)) = (&mut self.0, engine.fast_path()) {
+        if let (Some(kernel), Some(engine)) = (&mut self.kernel, engine.fast_path()) {
             kernel.apply(now, engine, ports);
         }
     }
@@ -160,7 +208,7 @@ impl Accelerator {
 
     /// Reports to the engine what the kernel has forwarded and, if it is time, addresses that it has seen.
     pub(crate) fn sync(&mut self, now: Instant, engine: &mut impl Engine, ports: &mut Ports) {
-        if let (Some(kernel), Some(engine)) = (&mut self.0, engine.fast_path()) {
+        if let (Some(kernel), Some(engine)) = (&mut self.kernel, engine.fast_path()) {
             kernel.report_counts(engine, ports);
             kernel.report_seen(now, engine);
         }
@@ -168,8 +216,9 @@ impl Accelerator {
 }
 
 impl Kernel {
-    fn new() -> Self {
+    fn new(hook: Hook) -> Self {
         Self {
+            hook,
             tables: Vec::new(),
             members: BTreeMap::new(),
             epoch: 0,
@@ -191,22 +240,30 @@ impl Kernel {
     fn add(
         &mut self,
         id: PortId,
-        port: &dyn Port,
+        slot: &Slot,
         engine: &mut dyn fast_path::FastPath,
     ) -> io::Result<()> {
-        let (Some(PortLink::Interface(link, netns)), Some(mtu)) = (port.link(), port.mtu()) else {
+        let (Some(PortLink::Interface(link, netns)), Some(mtu)) = (slot.port.link(), slot.mtu)
+        else {
             return Ok(());
         };
-        if port.packet_socket().is_none() {
+        if slot.port.packet_socket().is_none() {
             return Ok(());
         }
         let index = link.index().map_err(io::Error::other)?;
         let table = self.table_of(netns)?;
         let slot = self.slot_in(table, id).ok_or_else(|| io::Error::other("too many ports"))?;
-        let len_max = mtu.saturating_add(HEADER_LEN);
-        let reported = self.counters_of(table, slot);
-        let (rules, link, is_direct) = (None, None, true);
-        let member = Member { table, slot, index, len_max, is_direct, rules, link, reported };
+        let member = Member {
+            table,
+            slot,
+            index,
+            len_max: len_max(mtu),
+            is_direct: true,
+            is_handled: false,
+            rules: None,
+            link: None,
+            reported: self.counters_of(table, slot),
+        };
         self.members.insert(id, member);
         self.link_all(table, engine)
     }
@@ -220,6 +277,17 @@ impl Kernel {
         let table = self.tables.get_mut(member.table);
         if let Some(slot) = table.and_then(|table| table.slots.get_mut(usize::from(member.slot))) {
             *slot = None;
+        }
+    }
+
+    /// Why frames of a port do not pass by it.
+    fn left_out(&self, member: &Member) -> Option<LeftOut> {
+        match member {
+            _ if self.count_of(member.table) < 2 => Some(LeftOut::Alone),
+            Member { link: None, .. } => Some(LeftOut::Failed),
+            Member { is_direct: false, .. } => Some(LeftOut::EmulatedLink),
+            Member { is_handled: true, .. } => Some(LeftOut::Engine),
+            _ => None,
         }
     }
 
@@ -254,11 +322,13 @@ impl Kernel {
         }
         let (tables, failure) = (&self.tables, &mut self.failure);
         for (id, member) in &mut self.members {
-            if member.rules.is_some() && member.rules != engine.port(*id) {
-                let rules = engine.port(*id);
-                if let Err(error) = member.decide(*id, rules, tables, ports) {
-                    failure.get_or_insert(error);
-                }
+            let rules = engine.port(*id);
+            member.is_handled = rules.is_none();
+            if member.rules.is_some()
+                && member.rules != rules
+                && let Err(error) = member.decide(*id, rules, tables, ports)
+            {
+                failure.get_or_insert(error);
             }
         }
     }
@@ -352,8 +422,7 @@ impl Kernel {
             // All addresses are older than the kernel takes them to be.
             self.slept = slept;
             if let Some((id, member)) = self.members.iter().find(|(_, member)| member.is_direct) {
-                engine.set_port(*id, false);
-                engine.set_port(*id, member.link.is_some());
+                member.declare_again(*id, engine);
             }
             return;
         }
@@ -397,6 +466,11 @@ impl Kernel {
         Ok(self.tables.len() - 1)
     }
 
+    /// How many ports are in a namespace.
+    fn count_of(&self, table: usize) -> usize {
+        self.members.values().filter(|member| member.table == table).count()
+    }
+
     fn slot_in(&mut self, table: usize, id: PortId) -> Option<u16> {
         let slots = &mut self.tables.get_mut(table)?.slots;
         let at = slots.iter().position(Option::is_none).unwrap_or(slots.len());
@@ -420,9 +494,10 @@ impl Kernel {
 
     /// Links the ports of a table that are not linked, if there are two or more.
     fn link_all(&mut self, table: usize, engine: &mut dyn fast_path::FastPath) -> io::Result<()> {
-        if self.members.values().filter(|member| member.table == table).count() < 2 {
+        if self.count_of(table) < 2 {
             return Ok(());
         }
+        let hook = self.hook;
         let Some(Namespace { netns, path, .. }) = self.tables.get_mut(table) else { return Ok(()) };
         let path = match path {
             Some(path) => path,
@@ -435,7 +510,7 @@ impl Kernel {
         };
         for (id, member) in &mut self.members {
             if member.table == table && member.link.is_none() {
-                member.link = Some(path.link(netns, member.index)?);
+                member.link = Some(path.link(netns, member.index, hook)?);
                 engine.set_port(*id, member.is_direct);
             }
         }
@@ -444,6 +519,12 @@ impl Kernel {
 }
 
 impl Member {
+    /// Lets the engine begin another epoch, in which it declares all addresses again.
+    fn declare_again(&self, id: PortId, engine: &mut dyn fast_path::FastPath) {
+        engine.set_port(id, false);
+        engine.set_port(id, self.is_direct && self.link.is_some());
+    }
+
     /// Lets frames that come in here be forwarded by these rules, or none.
     #[cold]
     fn decide(
@@ -463,6 +544,11 @@ impl Member {
         self.rules = rules;
         Ok(())
     }
+}
+
+/// The longest frame without VLAN tag.
+const fn len_max(mtu: u32) -> u32 {
+    mtu.saturating_add(HEADER_LEN)
 }
 
 /// How long the machine has slept since its start.

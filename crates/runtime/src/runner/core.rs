@@ -289,7 +289,7 @@ impl<E: Engine> Core<E> {
     }
 
     fn with_interfaces(&mut self, work: impl FnOnce(&mut Interfaces, &mut InterfacesCx<'_>)) {
-        let (number, mut ended) = (self.next_number(), Vec::new());
+        let (number, mut ended, mut resized) = (self.next_number(), Vec::new(), Vec::new());
         let mut cx = InterfacesCx {
             now: self.now,
             number,
@@ -297,8 +297,12 @@ impl<E: Engine> Core<E> {
             reactor: &self.reactor,
             events: &mut self.events,
             ended: &mut ended,
+            resized: &mut resized,
         };
         work(&mut self.interfaces, &mut cx);
+        for (id, mtu) in resized {
+            self.accelerator.resize(id, mtu, self.now, &mut self.engine, &mut self.ports);
+        }
         ended.into_iter().for_each(|(id, why)| self.end(id, why));
     }
 
@@ -399,8 +403,7 @@ impl<E: Engine> Core<E> {
 
     /// Hands the packets that have crossed a port's link to the engine.
     fn run_ingress(&mut self, id: PortId) {
-        let slot = self.ports.get_mut(id);
-        let Some(link) = slot.and_then(|slot| slot.netem.ingress.as_mut()) else { return };
+        let Some(link) = self.ports.ingress_link(id) else { return };
         while let Some(packet) = link.pop(self.now, &mut self.out) {
             self.engine.handle(self.now, Endpoint::Port(id), packet, &mut self.out);
         }
@@ -624,10 +627,7 @@ impl<E: Engine> Core<E> {
     /// Sends `self.batch` to a port, through its link if it has one.
     #[inline]
     fn deliver(&mut self, id: PortId) {
-        let slot = self.ports.get_mut(id);
-        let Some(link) = slot.and_then(|slot| slot.netem.egress.as_mut()) else {
-            return self.send_batch(id);
-        };
+        let Some(link) = self.ports.egress_link(id) else { return self.send_batch(id) };
         for packet in self.batch.drain(..) {
             link.push(self.now, packet, &mut self.out);
         }
@@ -637,8 +637,7 @@ impl<E: Engine> Core<E> {
     /// Sends the packets that have crossed a port's link.
     fn run_egress(&mut self, id: PortId) {
         loop {
-            let slot = self.ports.get_mut(id);
-            let Some(link) = slot.and_then(|slot| slot.netem.egress.as_mut()) else { return };
+            let Some(link) = self.ports.egress_link(id) else { return };
             while !self.batch.is_full()
                 && let Some(packet) = link.pop(self.now, &mut self.out)
             {

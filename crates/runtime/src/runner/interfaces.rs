@@ -30,6 +30,8 @@ pub(crate) struct InterfacesCx<'a> {
     pub(crate) events: &'a mut VecDeque<Event>,
     /// The ports that have ended.
     pub(crate) ended: &'a mut Vec<(PortId, Gone)>,
+    /// The ports whose MTU is another one now.
+    pub(crate) resized: &'a mut Vec<(PortId, u32)>,
 }
 
 impl InterfacesCx<'_> {
@@ -90,6 +92,7 @@ impl Interfaces {
         match change {
             LinkChange::State(id, true) => cx.events.push_back(Event::PortUp(id)),
             LinkChange::State(id, false) => cx.events.push_back(Event::PortDown(id)),
+            LinkChange::Mtu(id, mtu) => cx.resized.push((id, mtu)),
             LinkChange::Unknown(id) => self.check(id, cx),
             LinkChange::Left { id, .. } if cx.link(id).is_some_and(|link| link.follows_moves()) => {
                 // Deleted, or in another namespace.
@@ -115,6 +118,7 @@ impl Interfaces {
         match link.info() {
             Ok(info) => {
                 self.links.follow(place, id, &info);
+                self.changed(LinkChange::Mtu(id, info.mtu), cx);
                 if is_up(&info) != was_up {
                     self.changed(LinkChange::State(id, !was_up), cx);
                 }
@@ -134,7 +138,7 @@ impl Interfaces {
         let Some(link) = cx.link(id) else { return };
         match link.info() {
             Ok(info) => {
-                if let Some(change) = self.links.note(id, &info) {
+                for change in self.links.note(id, &info) {
                     self.changed(change, cx);
                 }
             }
@@ -168,7 +172,7 @@ mod tests {
     fn only_a_deletion_ends_a_port() -> io::Result<()> {
         let (mut interfaces, reactor, ports) =
             (Interfaces::default(), Reactor::new()?, Ports::default());
-        let (mut events, mut ended) = (VecDeque::new(), Vec::new());
+        let (mut events, mut ended, mut resized) = (VecDeque::new(), Vec::new(), Vec::new());
         let mut cx = InterfacesCx {
             now: Instant::ZERO,
             number: 1,
@@ -176,6 +180,7 @@ mod tests {
             reactor: &reactor,
             events: &mut events,
             ended: &mut ended,
+            resized: &mut resized,
         };
         for why in [ErrorKind::Other, ErrorKind::Limit, ErrorKind::NotPermitted] {
             interfaces.not_found(PortId(0), why, &mut cx);

@@ -150,6 +150,13 @@ impl<E: Engine> Runner<E> {
         self.core.accelerator.set(on, &mut self.core.engine, &self.core.ports);
     }
 
+    /// As [`Self::accelerate`], as on an older kernel.
+    #[cfg(test)]
+    pub(crate) fn accelerate_by(&mut self, hook: adit_fastpath::Hook) {
+        self.core.accelerator.hook = hook;
+        self.accelerate(true);
+    }
+
     /// Whether the kernel forwards; `None` if it must not.
     pub fn acceleration(&self) -> Option<Acceleration<'_>> {
         self.core.accelerator.state()
@@ -200,6 +207,11 @@ impl<E: Engine> Runner<E> {
     pub fn port(&self, id: PortId) -> Option<(&dyn Port, &PortCounters)> {
         let slot = self.core.ports.get(id)?;
         Some((&*slot.port, &slot.counters))
+    }
+
+    /// The IP MTU of the device behind a port; `None` if there is none.
+    pub fn mtu(&self, id: PortId) -> Option<u32> {
+        self.core.ports.get(id)?.mtu
     }
 
     /// An attached port, to change it between two packets.

@@ -7,6 +7,7 @@ use crate::runner::hubs::ListenerId;
 use crate::wake::backoff::Backoff;
 use crate::wake::reactor::{Interest, Reactor, Source};
 use crate::wake::timers::Timers;
+use adit_engine::netem::Link;
 use adit_engine::{PortId, Sojourn};
 use adit_packet::Instant;
 use std::collections::VecDeque;
@@ -33,6 +34,8 @@ pub(crate) struct Slot {
     pub(crate) port: Box<dyn Port>,
     pub(crate) netem: PortNetem,
     pub(crate) counters: PortCounters,
+    /// The IP MTU of the device behind it, as last reported.
+    pub(crate) mtu: Option<u32>,
     /// The hub that it has joined.
     pub(crate) hub: Option<ListenerId>,
     pub(crate) backoff: Backoff,
@@ -84,6 +87,18 @@ impl Ports {
         self.slots.get_mut(usize::from(id.0))?.as_deref_mut()
     }
 
+    /// The emulated link between a port and the engine.
+    #[inline]
+    pub(crate) fn ingress_link(&mut self, id: PortId) -> Option<&mut Link> {
+        self.get_mut(id)?.netem.ingress.as_deref_mut()
+    }
+
+    /// The emulated link between the engine and a port.
+    #[inline]
+    pub(crate) fn egress_link(&mut self, id: PortId) -> Option<&mut Link> {
+        self.get_mut(id)?.netem.egress.as_deref_mut()
+    }
+
     /// All of them with their numbers.
     pub(crate) fn numbered(&self) -> impl Iterator<Item = (PortId, &Slot)> {
         (0..=u16::MAX)
@@ -111,6 +126,7 @@ impl Ports {
             return Err(error);
         }
         let slot = Slot {
+            mtu: port.mtu(),
             port,
             netem: PortNetem::default(),
             counters: PortCounters::default(),

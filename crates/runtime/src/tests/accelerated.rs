@@ -10,6 +10,7 @@ use adit_engine::switch::{
     StormConfig, StormRate, Switch, SwitchConfig, Trunk, VlanId, VlanMode, VlanSet,
 };
 use adit_engine::{Endpoint, Engine, Outbox, PortId};
+use adit_fastpath::Hook;
 use adit_packet::{Batch, MacAddr, Pool, PoolConfig};
 use std::collections::BTreeMap;
 
@@ -63,14 +64,14 @@ fn config() -> SwitchConfig {
 }
 
 impl Twins {
-    fn new() -> Self {
+    fn new(hook: Hook) -> Self {
         enter();
         std::fs::write("/proc/sys/net/ipv6/conf/default/disable_ipv6", "1").unwrap();
         let mut netlink = Netlink::open().unwrap();
         let engine = || Switch::new(config()).unwrap();
         let pool = || Pool::new(PoolConfig::default());
         let mut runner = Runner::new(engine(), pool()).unwrap();
-        runner.accelerate(true);
+        runner.accelerate_by(hook);
         let (mut alone, mut hosts) = (engine(), Vec::new());
         let options = PacketSocketOptions {
             promiscuous: true,
@@ -270,9 +271,11 @@ fn alone(work: impl FnOnce() + Send + 'static) {
 #[test]
 #[ignore = "needs the initial user namespace"]
 fn root_random_frames_and_changes_give_what_the_engine_alone_gives() {
-    for seed in 1..=4 {
+    // The last one as on a kernel before 6.6.
+    let seeds = [(1, Hook::Any), (2, Hook::Any), (3, Hook::Any), (4, Hook::Any), (5, Hook::Filter)];
+    for (seed, hook) in seeds {
         alone(move || {
-            let (mut random, mut twins) = (Random(seed << 32 | 0x9e37_79b9), Twins::new());
+            let (mut random, mut twins) = (Random(seed << 32 | 0x9e37_79b9), Twins::new(hook));
             for step in 0..3000 {
                 if random.one_in(60) {
                     any_change(&mut random, &mut twins);
@@ -288,4 +291,51 @@ fn root_random_frames_and_changes_give_what_the_engine_alone_gives() {
             assert!(passed > 150, "seed {seed}: {passed} of {} frames passed by", twins.sent);
         });
     }
+}
+
+#[test]
+#[ignore = "needs the initial user namespace"]
+fn root_an_mtu_that_is_changed_holds_in_the_kernel_too() {
+    alone(|| {
+        let mut twins = Twins::new(Hook::Any);
+        let (from, to) = (PortId(0), PortId(1));
+        let (a, b) = (mac(4), mac(1));
+        // Both are learned, and declared.
+        for _ in 0..3 {
+            twins.frame(from, [&b.0[..], &a.0, &[0x88, 0xb6]].concat());
+            twins.frame(to, [&a.0[..], &b.0, &[0x88, 0xb6]].concat());
+        }
+        let link = Link::find(&"p1".parse().unwrap()).unwrap();
+        for (mtu, passes) in [(1000, false), (1500, true)] {
+            link.set_mtu(mtu).unwrap();
+            let start = crate::now();
+            while twins.runner.mtu(to) != Some(mtu) {
+                assert!(crate::now() - start < PATIENCE);
+                twins.runner.turn(&mut Ignored).unwrap();
+            }
+            // Once more declared.
+            for _ in 0..2 {
+                twins.frame(from, [&b.0[..], &a.0, &[0x88, 0xb6]].concat());
+                twins.frame(to, [&a.0[..], &b.0, &[0x88, 0xb6]].concat());
+            }
+            let counts = |twins: &mut Twins| {
+                twins.runner.sync();
+                let frames = twins.runner.acceleration().unwrap().frames;
+                (frames, twins.runner.port(to).unwrap().1.too_big)
+            };
+            let before = counts(&mut twins);
+            let mut frame = [&b.0[..], &a.0, &[0x88, 0xb6]].concat();
+            frame.resize(1200, 0);
+            twins.hosts[0].send_parts(&VnetHeader::default(), &frame, &[]).unwrap();
+            let start = crate::now();
+            let wanted = if passes { (before.0 + 1, before.1) } else { (before.0, before.1 + 1) };
+            while counts(&mut twins) != wanted {
+                assert!(crate::now() - start < PATIENCE, "{:?}, {wanted:?}", counts(&mut twins));
+                twins.runner.turn(&mut Ignored).unwrap();
+            }
+            let mut got = BTreeMap::new();
+            twins.collect(&mut got);
+            assert_eq!(got.get(&to.0).map_or(0, Vec::len), usize::from(passes), "mtu {mtu}");
+        }
+    });
 }

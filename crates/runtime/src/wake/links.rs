@@ -1,4 +1,4 @@
-//! The links of namespaces in which there are ports: up, down, deleted, moved.
+//! The links of namespaces in which there are ports: up, down, resized, deleted, moved.
 //!
 //! One netlink socket a namespace, while there are ports in it. It reports changes by the index of the
 //! interface; the owner of the ports acts on them, and asks the kernel where an event was lost.
@@ -47,6 +47,7 @@ struct Namespace {
 struct Followed {
     index: IfIndex,
     is_up: bool,
+    mtu: u32,
 }
 
 /// What happened to the link of a port.
@@ -54,6 +55,8 @@ struct Followed {
 pub(crate) enum LinkChange {
     /// It went up or down.
     State(PortId, bool),
+    /// Its MTU is this now.
+    Mtu(PortId, u32),
     /// It is no longer in its namespace: moved to another one, or deleted.
     Left { id: PortId, is_moved: bool },
     /// Events were lost: its state must be asked for.
@@ -95,7 +98,7 @@ impl Links {
     /// Follows the link of a port in an open namespace.
     pub(crate) fn follow(&mut self, place: u32, id: PortId, info: &LinkInfo) {
         let Some(namespace) = self.place_mut(place) else { return };
-        let followed = Followed { index: info.index, is_up: is_up(info) };
+        let followed = Followed { index: info.index, is_up: is_up(info), mtu: info.mtu };
         namespace.ports.insert(id, followed);
         namespace.by_index.entry(info.index).or_default().insert(id);
         self.of_port.insert(id, place);
@@ -132,14 +135,17 @@ impl Links {
         Some(namespace)
     }
 
-    /// Notes the state of a link that was asked for; whether that is news.
-    pub(crate) fn note(&mut self, id: PortId, info: &LinkInfo) -> Option<LinkChange> {
+    /// Notes the state of a link that was asked for; what of it is news.
+    pub(crate) fn note(&mut self, id: PortId, info: &LinkInfo) -> Vec<LinkChange> {
         self.unknown.remove(&id);
-        let place = *self.of_port.get(&id)?;
-        let followed = self.place_mut(place)?.ports.get_mut(&id)?;
-        let is_news = followed.is_up != is_up(info);
-        followed.is_up = is_up(info);
-        is_news.then_some(LinkChange::State(id, is_up(info)))
+        let mut changes = Vec::new();
+        if let Some(&place) = self.of_port.get(&id)
+            && let Some(namespace) = self.place_mut(place)
+            && let Some(followed) = namespace.ports.get_mut(&id)
+        {
+            followed.note(id, info, &mut changes);
+        }
+        changes
     }
 
     /// A query failed for a reason that may pass: it is repeated at [`Self::next_retry`].
@@ -219,12 +225,22 @@ impl Namespace {
     fn changed(&mut self, info: &LinkInfo, changes: &mut Vec<LinkChange>) {
         let Some(ids) = self.by_index.get(&info.index) else { return };
         for id in ids {
-            if let Some(followed) = self.ports.get_mut(id)
-                && followed.is_up != is_up(info)
-            {
-                followed.is_up = is_up(info);
-                changes.push(LinkChange::State(*id, followed.is_up));
+            if let Some(followed) = self.ports.get_mut(id) {
+                followed.note(*id, info, changes);
             }
+        }
+    }
+}
+
+impl Followed {
+    fn note(&mut self, id: PortId, info: &LinkInfo, changes: &mut Vec<LinkChange>) {
+        let before = *self;
+        (self.is_up, self.mtu) = (is_up(info), info.mtu);
+        if self.mtu != before.mtu {
+            changes.push(LinkChange::Mtu(id, self.mtu));
+        }
+        if self.is_up != before.is_up {
+            changes.push(LinkChange::State(id, self.is_up));
         }
     }
 }

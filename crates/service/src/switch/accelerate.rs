@@ -5,7 +5,7 @@ use crate::switch::codes;
 use crate::switch::model;
 use crate::switch::state::SwitchService;
 use adit_engine::switch::{Accelerate, Switch};
-use adit_runtime::Runner;
+use adit_runtime::{LeftOut, Runner};
 
 /// Why the kernel does not forward although it might, once.
 ///
@@ -23,7 +23,7 @@ pub(super) fn check(
                     or set accelerate to off.";
         (Kind::Permission, help)
     } else {
-        (Kind::Refused, "Linux 6.6 or newer is required, with BPF; or set accelerate to off.")
+        (Kind::Refused, "Linux 5.11 or newer is required, with BPF; or set accelerate to off.")
     };
     if runner.engine().config().accelerate == Accelerate::Require {
         return Err(Error::new(kind, &codes::ACCELERATE, why).hint(help));
@@ -38,7 +38,24 @@ pub(super) fn report(service: &SwitchService, runner: &Runner<Switch>) -> Option
     Some(model::Kernel {
         failure: state.failure.map(ToString::to_string),
         ports: state.ports.iter().map(|id| service.name_of(*id)).collect(),
+        left_out: state
+            .left_out
+            .iter()
+            .map(|(id, why)| left_out(service.name_of(*id), *why))
+            .collect(),
         addresses: runner.engine().fdb().filter(|entry| entry.is_fast).count(),
         frames: state.frames,
     })
+}
+
+fn left_out(port: String, why: LeftOut) -> model::LeftOut {
+    let why = match why {
+        LeftOut::Alone => "no other port is an interface of its network namespace",
+        LeftOut::EmulatedLink => "it has an emulated link",
+        LeftOut::Engine => {
+            "the switch handles each of its frames: see its guards, mirrors, VLAN mode and state"
+        }
+        _ => "the kernel did not take the programs",
+    };
+    model::LeftOut { port, why: why.to_owned() }
 }

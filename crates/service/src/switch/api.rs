@@ -128,7 +128,7 @@ impl SwitchService {
             let config = engine.port_config(*id).unwrap_or(&wanted.config);
             let (state, counters) = (engine.port_state(*id), engine.counters(*id));
             let names = (name.as_str(), wanted.text.as_str());
-            let of_loop = runner.port(*id).map(|(port, counters)| (port.mtu(), counters));
+            let of_loop = runner.port(*id).map(|(_, counters)| (runner.mtu(*id), counters));
             let mut port = model::port(names, config, state, counters, of_loop);
             if let Some(PortState::Blocked { cause, .. }) = state {
                 port.reason = Some(cause_of(*id, cause, |id| self.name_of(id)));

@@ -26,7 +26,7 @@ pub const ACCELERATE: Entry = Entry {
     title: "the kernel cannot forward for the switch",
     explanation: "With 'accelerate = \"require\"', the kernel must forward frames between the switch's \
                   'dev:' ports. That requires CAP_BPF and CAP_NET_ADMIN in the initial user namespace, \
-                  and Linux 6.6 with BPF.",
+                  and Linux 5.11 with BPF.",
     remedy: "Run adit as root, or set 'accelerate' to auto or off.",
 };
 

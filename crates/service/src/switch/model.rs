@@ -61,10 +61,22 @@ pub struct Kernel {
     pub failure: Option<String>,
     /// The ports between which it may.
     pub ports: Vec<String>,
+    /// The other ports that are interfaces.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub left_out: Vec<LeftOut>,
     /// The addresses between which it does: those with `kernel` in the list of addresses.
     pub addresses: usize,
     /// Frames that it has forwarded.
     pub frames: u64,
+}
+
+/// An interface from and to which the kernel does not forward.
+#[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
+pub struct LeftOut {
+    /// The port.
+    pub port: String,
+    /// Why.
+    pub why: String,
 }
 
 /// A port of a switch.
