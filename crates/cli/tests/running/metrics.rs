@@ -10,6 +10,7 @@ use std::os::unix::net::UnixStream;
 use std::process::Stdio;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Barrier};
+use std::thread::JoinHandle;
 
 /// Starts `adit exporter` in the namespace of this thread, with its address.
 fn exporter() -> (Ended, &'static str) {
@@ -41,26 +42,69 @@ fn assert_agrees(page: &Scrape, port: &Value) {
     }
 }
 
-#[test]
-fn every_counter_agrees_with_what_was_sent_while_a_hundred_scrape() {
+/// Two hosts at a switch, of which one has a link that loses half. No frame is there but those of the test.
+fn quiet_hosts() -> Program {
     hosts(&["na", "nb"]);
     for netns in ["na", "nb"] {
-        // No frames but ours.
         run(&format!("ip netns exec {netns} sysctl -qw net.ipv6.conf.default.disable_ipv6=1"));
     }
-    let line = "switch --name sw --seed 1 --loop-guard off --port tap:a,netns=na --port tap:b,netns=nb,netem=loss=50%";
-    let _program = Program::start(line);
+    let ports = "--port tap:a,netns=na --port tap:b,netns=nb,netem=loss=50%";
+    let switch = Program::start(&format!("switch --name sw --seed 1 --loop-guard off {ports}"));
     address("na", "a", "192.0.2.1/24");
     address("nb", "b", "192.0.2.2/24");
-    for (netns, device, other) in [("na", "a", "b"), ("nb", "b", "a")] {
+    for (netns, device, other, to) in [("na", "a", "b", 2), ("nb", "b", "a", 1)] {
         let mac = run(&format!("ip netns exec n{other} cat /sys/class/net/{other}/address"));
-        let to = if other == "a" { 1 } else { 2 };
         run(&format!("ip -n {netns} neigh add 192.0.2.{to} lladdr {} dev {device}", mac.trim()));
     }
+    switch
+}
+
+/// Clients that scrape again and again until the end, and see that nothing runs backwards.
+struct Scrapers {
+    ends: Arc<AtomicBool>,
+    threads: Vec<JoinHandle<()>>,
+}
+
+impl Scrapers {
+    fn start(count: usize) -> Self {
+        let (ends, begins) = (Arc::new(AtomicBool::new(false)), Arc::new(Barrier::new(count + 1)));
+        let scraper = |_| {
+            let (ends, begins) = (Arc::clone(&ends), Arc::clone(&begins));
+            std::thread::spawn(move || {
+                begins.wait();
+                let mut last = 0.0;
+                loop {
+                    let page = Scrape::of("sw");
+                    assert!(page.head.starts_with("HTTP/1.1 200 OK"), "{}", page.head);
+                    let now = page.sum("adit_port_frames_total", &["direction=\"ingress\""]);
+                    assert!(now >= last, "{now} after {last}");
+                    last = now;
+                    if ends.load(Ordering::Relaxed) {
+                        return;
+                    }
+                }
+            })
+        };
+        let threads = (0..count).map(scraper).collect();
+        begins.wait();
+        Self { ends, threads }
+    }
+
+    fn end(self) {
+        self.ends.store(true, Ordering::Relaxed);
+        self.threads.into_iter().for_each(|one| one.join().expect("each scrape succeeds"));
+    }
+}
+
+#[test]
+fn every_counter_agrees_with_what_was_sent_while_a_hundred_scrape() {
+    let _switch = quiet_hosts();
+    let sum = |page: &Scrape, port: &str, direction: &str, name: &str| {
+        let labels = [format!("port=\"tap:{port}\""), format!("direction=\"{direction}\"")];
+        page.sum(&format!("adit_{name}"), &[labels[0].as_str(), labels[1].as_str()])
+    };
     let before = Scrape::of("sw");
-    // A hundred clients scrape again and again, and some more never read what they get.
-    let ends = Arc::new(AtomicBool::new(false));
-    let begins = Arc::new(Barrier::new(101));
+    // Some more clients never read what they get.
     let deaf: Vec<UnixStream> = (0..20)
         .map(|_| {
             let mut client = UnixStream::connect("/run/adit/sw.sock").unwrap();
@@ -68,65 +112,33 @@ fn every_counter_agrees_with_what_was_sent_while_a_hundred_scrape() {
             client
         })
         .collect();
-    let scrapers: Vec<_> = (0..100)
-        .map(|_| {
-            let (ends, begins) = (Arc::clone(&ends), Arc::clone(&begins));
-            std::thread::spawn(move || {
-                begins.wait();
-                let mut last = 0.0;
-                let mut count = 0;
-                while !ends.load(Ordering::Relaxed) || count == 0 {
-                    let page = Scrape::of("sw");
-                    assert!(page.head.starts_with("HTTP/1.1 200 OK"), "{}", page.head);
-                    let now = page.value(
-                        "adit_port_frames_total",
-                        &["port=\"tap:a\"", "direction=\"ingress\""],
-                    );
-                    assert!(now >= last, "{now} after {last}");
-                    (last, count) = (now, count + 1);
-                }
-            })
-        })
-        .collect();
-    begins.wait();
+    let scrapers = Scrapers::start(100);
     run("ip netns exec na ping -n -q -c 500 -i 0.002 -W 1 -s 100 192.0.2.2");
-    ends.store(true, Ordering::Relaxed);
-    for scraper in scrapers {
-        scraper.join().expect("each scrape succeeds");
-    }
+    scrapers.end();
     drop(deaf);
 
     let (page, show) = (Scrape::of("sw"), adit_json("switch show"));
-    let port = |name: &str, direction: &str| {
-        let labels = [format!("port=\"tap:{name}\""), format!("direction=\"{direction}\"")];
-        move |page: &Scrape, metric: &str, more: &[&str]| {
-            let own: Vec<&str> = labels.iter().map(String::as_str).collect();
-            page.sum(metric, &[&own, more].concat())
-        }
+    let new = |port: &str, direction: &str, name: &str| {
+        sum(&page, port, direction, name) - sum(&before, port, direction, name)
     };
-    let from_a = port("a", "ingress");
-    let new = |count: &dyn Fn(&Scrape) -> f64| count(&page) - count(&before);
-    assert_eq!(new(&|page| from_a(page, "adit_port_frames_total", &[])), 500.0);
+    assert_eq!(new("a", "ingress", "port_frames_total"), 500.0);
     // Ethernet, IP and ICMP headers are 42 bytes.
-    assert_eq!(new(&|page| from_a(page, "adit_port_bytes_total", &[])), 500.0 * 142.0);
-    let (to_b, from_b, to_a) = (port("b", "egress"), port("b", "ingress"), port("a", "egress"));
-    assert_eq!(new(&|page| to_b(page, "adit_port_frames_total", &[])), 500.0);
+    assert_eq!(new("a", "ingress", "port_bytes_total"), 500.0 * 142.0);
+    assert_eq!(new("b", "egress", "port_frames_total"), 500.0);
     // What the link of b did: each packet was delivered or lost, and each that was delivered was answered.
-    let link = |way: &dyn Fn(&Scrape, &str, &[&str]) -> f64, name: &str| {
-        way(&page, &format!("adit_link_{name}"), &[])
-    };
-    assert_eq!(link(&to_b, "received_total"), 500.0);
-    assert_eq!(link(&to_b, "delivered_total") + link(&to_b, "lost_total"), 500.0);
-    assert_eq!(link(&from_b, "received_total"), link(&to_b, "delivered_total"));
+    assert_eq!(new("b", "egress", "link_received_total"), 500.0);
+    let [delivered, lost] = ["delivered_total", "lost_total"];
+    let link = |direction: &str, name: &str| new("b", direction, &format!("link_{name}"));
+    assert_eq!(link("egress", delivered) + link("egress", lost), 500.0);
+    assert_eq!(link("ingress", "received_total"), link("egress", delivered));
+    assert_eq!(new("a", "egress", "port_frames_total"), link("ingress", delivered));
+    assert!(link("egress", lost) > 100.0 && sum(&page, "b", "egress", "link_held") == 0.0);
     let loss = ["link=\"netem\"", "reason=\"loss\""];
-    assert_eq!(to_b(&page, "adit_drops_total", &loss), link(&to_b, "lost_total"));
-    assert_eq!(to_a(&page, "adit_port_frames_total", &[]), link(&from_b, "delivered_total"));
-    assert!(link(&to_b, "lost_total") > 100.0 && link(&to_b, "held") == 0.0);
+    let both = link("egress", lost) + link("ingress", lost);
+    assert_eq!(page.sum("adit_drops_total", &loss), both);
     // And nothing else was lost: no packet to the scrapers.
-    assert_eq!(page.sum("adit_drops_total", &[]), page.sum("adit_drops_total", &loss));
-    for port in show["ports"].as_array().unwrap() {
-        assert_agrees(&page, port);
-    }
+    assert_eq!(page.sum("adit_drops_total", &[]), both);
+    show["ports"].as_array().unwrap().iter().for_each(|port| assert_agrees(&page, port));
     assert!(page.value("adit_loop_turn_seconds_count", &[]) > 100.0);
     let requests = page.value("adit_control_requests_total", &["result=\"answered\""]);
     assert!(requests > 100.0, "{requests}");

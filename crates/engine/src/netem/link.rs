@@ -335,7 +335,7 @@ impl Link {
     }
 
     #[cfg(test)]
-    fn report_counts(&self) -> super::report::Counts {
+    fn report_counts(&self) -> Counts {
         self.report().counts
     }
 

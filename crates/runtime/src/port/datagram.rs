@@ -328,7 +328,7 @@ impl Port for DatagramPort {
     }
 
     fn queued(&self) -> Option<usize> {
-        Some(self.egress.len())
+        Some(self.egress.queued())
     }
 
     fn next_timeout(&self) -> Option<Instant> {

@@ -73,7 +73,7 @@ impl Egress {
 
     /// How many frames wait.
     #[must_use]
-    pub fn len(&self) -> usize {
+    pub fn queued(&self) -> usize {
         self.frames.len()
     }
 

@@ -42,7 +42,7 @@ pub fn run(listener: TcpListener) -> Result<()> {
         if is_watched {
             watchdog.iter().for_each(Watchdog::report);
         }
-        let mut ends = signals.read().into_iter();
+        let mut ends = signals.read();
         if ends.any(|signal| matches!(signal, Signal::Interrupt | Signal::Terminate)) {
             notify(Status::Stopping);
             return Ok(());

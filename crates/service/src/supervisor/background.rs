@@ -17,7 +17,7 @@ pub enum Trigger {
     /// The configuration must be read again: after SIGHUP, or on a client's request.
     Reload(Option<Ticket>),
     /// A client's request takes a while.
-    Request(Request),
+    Request(Box<Request>),
 }
 
 /// Work for the background thread.

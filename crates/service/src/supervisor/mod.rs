@@ -248,7 +248,7 @@ impl<S: Service> Supervisor<S> {
                 Answer::Now(reply) => reply,
                 Answer::Promised => Reply::Later,
                 Answer::Later => {
-                    self.background.queue(Trigger::Request(request.clone()));
+                    self.background.queue(Trigger::Request(Box::new(request.clone())));
                     Reply::Later
                 }
             }

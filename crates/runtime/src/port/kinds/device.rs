@@ -325,7 +325,7 @@ impl Port for DevicePort {
     }
 
     fn queued(&self) -> Option<usize> {
-        Some(self.waiting.len())
+        Some(self.waiting.queued())
     }
 
     fn descriptors(&self, each: &mut dyn FnMut(BorrowedFd<'_>, Wait)) {

@@ -162,7 +162,7 @@ impl Port for SocketPort {
     }
 
     fn queued(&self) -> Option<usize> {
-        Some(self.egress.len())
+        Some(self.egress.queued())
     }
 
     fn close(&mut self, pool: &mut Pool) -> Option<JoinHandle<()>> {

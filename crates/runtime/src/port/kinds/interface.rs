@@ -184,7 +184,7 @@ impl Port for InterfacePort {
     }
 
     fn queued(&self) -> Option<usize> {
-        Some(self.egress.len())
+        Some(self.egress.queued())
     }
 
     fn close(&mut self, pool: &mut Pool) -> Option<JoinHandle<()>> {
