@@ -7,6 +7,7 @@
 //! The service's loop waits for its observer, so an observer must not block: `adit` writes through a
 //! [`Sink`](adit_runtime::record::sink::Sink), which drops lines when its reader is too slow.
 
+use crate::journal::Journal;
 use crate::netem::report::LinkStatus;
 use crate::netem::report::Links;
 use schemars::JsonSchema;
@@ -179,14 +180,17 @@ pub trait Observer: Send {
     fn flush(&mut self) {}
 }
 
-/// Sends events to an observer, from any thread.
+/// Sends events to an observer and to a journal, from any thread.
 #[derive(Clone)]
-pub struct Events(Arc<Mutex<dyn Observer>>);
+pub struct Events {
+    observer: Arc<Mutex<dyn Observer>>,
+    journal: Arc<Journal>,
+}
 
 impl Events {
     /// Events for this observer.
     pub fn new(observer: impl Observer + 'static) -> Self {
-        Self(Arc::new(Mutex::new(observer)))
+        Self { observer: Arc::new(Mutex::new(observer)), journal: Arc::default() }
     }
 
     /// Events that nobody observes.
@@ -201,7 +205,13 @@ impl Events {
 
     /// Sends an event.
     pub fn send(&self, event: &Event) {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner).event(event);
+        // A state is asked for by GET, and can be long.
+        if !matches!(event, Event::Status { .. })
+            && let Ok(text) = serde_json::to_string(event)
+        {
+            self.journal.push(&text);
+        }
+        self.observer.lock().unwrap_or_else(PoisonError::into_inner).event(event);
     }
 
     /// Sends [`Event::Note`].
@@ -228,9 +238,15 @@ impl Events {
         self.send(&Event::Failed { message });
     }
 
+    /// The last events.
+    #[must_use]
+    pub const fn journal(&self) -> &Arc<Journal> {
+        &self.journal
+    }
+
     /// Writes what waits for a slow reader.
     pub fn flush(&self) {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner).flush();
+        self.observer.lock().unwrap_or_else(PoisonError::into_inner).flush();
     }
 }
 

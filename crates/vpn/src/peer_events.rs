@@ -11,10 +11,11 @@ use adit_engine::Endpoint;
 use adit_packet::Instant;
 use adit_runtime::Runner;
 use adit_service::event::{Event, Events};
-use adit_tunnel::PublicKey;
+use adit_tunnel::{PublicKey, Suite};
 use std::collections::BTreeMap;
 use std::fmt::Display;
 use std::net::SocketAddr;
+use std::time::Duration;
 
 /// Which peers are connected, and the hooks that run when this changes.
 #[derive(Debug)]
@@ -125,6 +126,21 @@ impl PeerEvents {
              is intended, set post_quantum = \"off\" for the peer at both ends",
             *peer.to_base64()
         ));
+    }
+
+    /// The timestamps of a peer are far in the future.
+    pub fn clock_ahead(&self, peer: &PublicKey, by: Duration) {
+        let (peer, days) = (peer.to_base64(), by.as_secs() / (24 * 60 * 60));
+        self.events.note(format!(
+            "warning: the clock of peer {} is {days} days ahead of this machine's clock; set the clock that is wrong",
+            *peer
+        ));
+    }
+
+    /// Packets to a peer are encrypted with another cipher.
+    pub fn cipher(&self, peer: &PublicKey, suite: Suite) {
+        self.events
+            .detail(format_args!("packets to {} are encrypted with {suite}", *peer.to_base64()));
     }
 
     fn is_at(&mut self, runner: &Runner<TunnelEngine>, peer: &PublicKey, at: Option<Endpoint>) {

@@ -11,6 +11,9 @@ use crate::uapi::{PeerChange, PeerSnapshot, Snapshot};
 use adit_engine::Endpoint;
 use adit_packet::Instant;
 use adit_runtime::{PeerCounters, PeerSockets, Runner};
+use adit_service::control::http::Request;
+use adit_service::control::page;
+use adit_service::error::Result;
 use adit_tunnel::{PeerConfig, PeerMode, PeerStatus, PostQuantumStatus, PublicKey};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -244,6 +247,48 @@ pub fn view(
 
 /// The state of each peer.
 fn peers(runner: &Runner<TunnelEngine>, endpoints: &Endpoints, rates: &Rates) -> Vec<PeerView> {
+    views(runner, endpoints, rates, runner.engine().tunnel.peers())
+}
+
+/// Some of the peers of a tunnel.
+#[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
+pub struct PeerPage {
+    /// The peers, in the order of their public keys as bytes.
+    pub peers: Vec<PeerView>,
+    /// The `page` of the next request; not there at the end.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub next: Option<String>,
+}
+
+impl PeerPage {
+    /// The page that a request asks for.
+    ///
+    /// # Errors
+    /// The request has no token of this list.
+    pub fn of(
+        runner: &Runner<TunnelEngine>,
+        endpoints: &Endpoints,
+        rates: &Rates,
+        request: &Request,
+    ) -> Result<Self> {
+        const LIST: &str = "peers";
+        let after = page::place(LIST, request)?;
+        let after = after.map(|place| place.parse().map_err(|_| page::wrong(LIST)));
+        let after = after.transpose()?.map(|key: PublicKey| key.0);
+        let keys = runner.engine().tunnel.peers();
+        let (keys, has_more) = page::cut(keys, after.as_ref(), |key: &PublicKey| key.0);
+        let last = keys.last().filter(|_| has_more);
+        let next = last.map(|key| page::token(LIST, &key.to_base64()));
+        Ok(Self { peers: views(runner, endpoints, rates, keys.into_iter()), next })
+    }
+}
+
+fn views(
+    runner: &Runner<TunnelEngine>,
+    endpoints: &Endpoints,
+    rates: &Rates,
+    keys: impl Iterator<Item = PublicKey>,
+) -> Vec<PeerView> {
     let (tunnel, now) = (&runner.engine().tunnel, runner.now());
     let view = |key: PublicKey| {
         let (status, config) = (tunnel.status(now, &key)?, tunnel.peer_config(&key)?);
@@ -252,7 +297,7 @@ fn peers(runner: &Runner<TunnelEngine>, endpoints: &Endpoints, rates: &Rates) ->
         let view = peer_view(&status, &config, rates.of(now, &status), now);
         Some(PeerView { endpoint, endpoint_name, transport, ..view })
     };
-    tunnel.peers().filter_map(view).collect()
+    keys.filter_map(view).collect()
 }
 
 fn peer_view(status: &PeerStatus, config: &PeerConfig, rate: Rate, now: Instant) -> PeerView {

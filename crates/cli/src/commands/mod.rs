@@ -27,9 +27,13 @@ use crate::context::{Context, Global, NamedSchema, Rehearsal, schema_of};
 use crate::exit::Exit;
 use crate::output::Output;
 use adit_service::control::client::Instance;
+use adit_service::control::openapi::document;
+use adit_service::control::route::{Route, of_kind};
 use adit_service::error::{Report, Result};
+use adit_service::supervisor::routes;
 use adit_service::switch::model;
 use clap::{CommandFactory, Parser, Subcommand};
+use schemars::Schema;
 
 /// The TUN/TAP toolkit: devices, capture, switches, emulated links and tunnels.
 #[derive(Debug, Parser)]
@@ -159,13 +163,24 @@ commands! {
 }
 
 /// The schemas of outputs that several subcommands have.
-const SHARED_SCHEMAS: [NamedSchema; 5] = [
+const SHARED_SCHEMAS: [NamedSchema; 10] = [
     ("done", schema_of::<adit_service::supervisor::DoneReply>),
     ("dry-run", schema_of::<Rehearsal>),
     ("error", schema_of::<Report>),
     ("events", schema_of::<adit_service::event::Event>),
+    ("openapi-lab", || openapi("lab", adit_lab::live::ROUTES)),
+    ("openapi-nat", || openapi("nat", adit_service::nat::ROUTES)),
+    ("openapi-netem", || openapi("netem", adit_service::link::ROUTES)),
+    ("openapi-switch", || openapi("switch", adit_service::switch::ROUTES)),
+    ("openapi-tunnel", || openapi("tunnel", adit_vpn::daemon::ROUTES)),
     ("running", schema_of::<Vec<Instance>>),
 ];
+
+/// The OpenAPI document of a kind of program.
+fn openapi(kind: &str, own: &[Route]) -> Schema {
+    let document = document(kind, &of_kind(kind, routes::all(own)));
+    Schema::try_from(document).expect("a document is an object")
+}
 
 impl Cli {
     /// Runs the subcommand, in the namespace of `-n`.

@@ -1,7 +1,7 @@
 //! `adit nat`.
 
 use crate::commands::names::{DnsWord, NameWord, names, servers};
-use crate::commands::running::{Named, SWITCH, Which, ask, list, send};
+use crate::commands::running::{Named, SWITCH, Which, ask, list, pages, send};
 use crate::context::Context;
 use crate::exit::Exit;
 use crate::show::{events, nat};
@@ -16,7 +16,7 @@ use adit_service::error::{Error, Result};
 use adit_service::link::wanted::Keys;
 use adit_service::metrics::ListenAddress;
 use adit_service::namespace::attach::Target;
-use adit_service::nat::model::{Flow, Nat};
+use adit_service::nat::model::{Flow, FlowPage, Nat};
 use adit_service::nat::wanted::{Datapath, WantedNat};
 use adit_service::netem::profile::Profiles;
 use adit_service::sandbox::Level;
@@ -293,7 +293,12 @@ fn flows_of(which: Named) -> Result<Vec<Flow>> {
         let switch = Client::find_with(name, SWITCH, PATH);
         switch.and_then(|switch| switch.get(PATH).map(|_| switch)).map_err(|_| error)
     });
-    ask(&client?, PATH)
+    let mut flows = Vec::new();
+    pages(&client?, PATH, "", |page: FlowPage| {
+        flows.extend(page.flows);
+        page.next
+    })?;
+    Ok(flows)
 }
 
 impl Command {

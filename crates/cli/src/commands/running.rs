@@ -120,6 +120,26 @@ pub(super) fn ask<T: DeserializeOwned>(client: &Client, path: &str) -> Result<T>
     serde_json::from_value(value).map_err(|error| other_version(client, &error))
 }
 
+/// The most pages of a list: a table of a million addresses has fewer.
+const PAGES_MAX: usize = 10_000;
+
+/// Fetches a list page by page; `take` takes a page and returns its token for the next. `query` is further keys, each
+/// after a `&`.
+pub(super) fn pages<T: DeserializeOwned>(
+    client: &Client,
+    path: &str,
+    query: &str,
+    mut take: impl FnMut(T) -> Option<String>,
+) -> Result<()> {
+    let mut next = take(ask(client, &format!("{path}?{query}"))?);
+    for _ in 0..PAGES_MAX {
+        let Some(page) = next else { return Ok(()) };
+        next = take(ask(client, &format!("{path}?page={page}{query}"))?);
+    }
+    let message = format!("'{}' sends a list without an end", client.name());
+    Err(Error::new(Kind::Refused, &adit_service::control::CONTROL, message).object(client.name()))
+}
+
 /// Sends a request and prints the changes it made.
 pub(super) fn send(
     context: &Context,

@@ -2,7 +2,7 @@
 
 mod save;
 
-use crate::commands::running::{Named, SWITCH, Which, ask, list, send, with_folder};
+use crate::commands::running::{Named, SWITCH, Which, ask, list, pages, send, with_folder};
 use crate::context::Context;
 use crate::exit::Exit;
 use crate::show::events;
@@ -365,13 +365,10 @@ fn addresses(client: &Client, keys: [(&str, Option<String>); 3]) -> Result<Vec<m
     let keys = keys.into_iter().filter_map(|(key, text)| Some((key, text?)));
     let query: String = keys.map(|(key, text)| format!("&{key}={}", escape(&text))).collect();
     let mut list = Vec::new();
-    let mut after = Some(0);
-    while let Some(from) = after {
-        let page: model::Page = ask(client, &format!("/fdb?after={from}{query}"))?;
+    pages(client, "/fdb", &query, |page: model::Page| {
         list.extend(page.addresses);
-        // A page that points backwards would loop forever.
-        after = page.next.filter(|next| *next > from);
-    }
+        page.next
+    })?;
     list.sort_by(|a, b| (a.vlan, &a.mac).cmp(&(b.vlan, &b.mac)));
     // An address that moved meanwhile may be on two pages.
     list.dedup_by(|a, b| (a.vlan, &a.mac) == (b.vlan, &b.mac));

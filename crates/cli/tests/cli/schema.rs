@@ -33,7 +33,9 @@ fn a_schema_without_a_name_is_listed_and_an_unknown_name_is_not_found() {
     sorted.dedup();
     assert_eq!(sorted, names.lines().collect::<Vec<_>>());
     for name in sorted {
-        assert!(parse(&adit(&format!("schema {name}")))["title"].is_string(), "{name}");
+        let schema = parse(&adit(&format!("schema {name}")));
+        let titled = if name.starts_with("openapi-") { &schema["info"] } else { &schema };
+        assert!(titled["title"].is_string(), "{name}");
     }
     assert_eq!(refused("schema nosuch").0, 4);
 }

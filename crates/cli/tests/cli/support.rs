@@ -118,6 +118,15 @@ pub(crate) fn refused(line: &str) -> (i32, String) {
     (output.status.code().expect("an exit status"), text(&output.stderr))
 }
 
+/// Compares the program at a control socket with its OpenAPI document; `paths` are examples of paths with names.
+pub(crate) fn describes_itself(kind: &str, socket: &str, paths: &[&str]) {
+    let script = include_str!("../openapi.py");
+    let words = ["timeout", "120", "python3", "-c", script, ADIT, kind, socket];
+    let output = command(words.iter().chain(paths)).output().unwrap();
+    assert!(output.status.success(), "{kind}: {output:?}");
+    assert!(text(&output.stdout).trim().parse::<usize>().unwrap() > 3, "{output:?}");
+}
+
 /// Validates outputs, each by the schema of that name.
 pub(crate) fn validate(outputs: &[(&str, String)]) {
     let mut python = Command::new("timeout")

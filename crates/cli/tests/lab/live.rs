@@ -1,6 +1,6 @@
 //! Labs that run: made, asked, changed, broken, ended.
 
-use crate::support::{ADIT, command, enter, parse, text, validate};
+use crate::support::{ADIT, command, describes_itself, enter, parse, text, validate};
 use serde_json::Value;
 use std::fs;
 use std::io::{BufRead, BufReader, Read};
@@ -209,6 +209,7 @@ fn a_lab_of_five_nodes() {
     let outputs: Vec<(&str, String)> =
         names.into_iter().zip(outputs).map(|(name, (_, out))| (name, out)).collect();
     validate(&outputs);
+    describes_itself("lab", "/run/adit/office.sock", &["/lab/nodes/pc/door"]);
     let pid = lab.show()["keeper"].as_u64().unwrap();
     lab.lab("down");
     assert_eq!(

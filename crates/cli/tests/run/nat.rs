@@ -188,6 +188,7 @@ fn a_nat_is_listed_shown_and_stopped() {
     assert_eq!(flow["remote"], format!("{V4}:7"));
     assert_eq!((&flow["state"], &flow["sent_bytes"]), (&"open".into(), &5.into()));
     crate::support::validate(&[("nat-show", shown.to_string()), ("nat-flows", flows.to_string())]);
+    crate::support::describes_itself("nat", "/run/adit/web.sock", &[]);
     let text = run(&format!("{ADIT} nat show web"));
     assert!(text.contains("gateways      10.0.2.2, fd00::2"), "{text}");
     let text = run(&format!("{ADIT} nat flows web"));

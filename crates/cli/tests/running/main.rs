@@ -4,6 +4,7 @@
 #![allow(clippy::unwrap_used, reason = "a panic is how a test fails")]
 
 mod accelerate;
+mod api;
 mod check;
 mod faults;
 mod metrics;

@@ -150,6 +150,11 @@ fn root_another_user_is_refused_by_both_sockets() {
         is_refused(&format!("head -c1 /proc/{}/{file}", ta.pid()));
     }
     is_refused(&format!("cat {}", a.display()));
+    // Even if somebody opened the socket to all.
+    run("chmod 0666 /run/adit/ta.sock");
+    for words in ["tunnel show ta", "tunnel reload ta", "tunnel down ta"] {
+        is_refused(&format!("{program_path} {words}"));
+    }
     std::fs::remove_file(program).unwrap();
     reaches(&world.a, "10.9.0.2");
 }

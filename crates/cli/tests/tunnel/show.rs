@@ -1,6 +1,6 @@
 //! The output of `adit tunnel show`, beside that of `wg show`.
 
-use crate::support::{ADIT, adit, bare, command, parse, run, text, validate};
+use crate::support::{ADIT, adit, bare, command, describes_itself, parse, run, text, validate};
 use crate::world::{World, of_peer, show, wait_for};
 use std::process::Stdio;
 
@@ -37,6 +37,7 @@ fn show_has_all_that_wg_shows() {
     {
         assert!(text.contains(told), "{told}: {text}");
     }
+    describes_itself("tunnel", "/run/adit/ta.sock", &[]);
     // What is sent to nobody makes no age younger.
     tb.kill();
     let (packet, handshake) = (of_peer("ta", "authentic_age_s"), of_peer("ta", "handshake_age_s"));

@@ -26,6 +26,7 @@ mod outlet;
 mod prepared;
 mod programs;
 mod requests;
+mod routes;
 mod service;
 mod taps;
 mod tasks;
@@ -33,6 +34,7 @@ mod wiring;
 
 pub use journal::DEGRADED;
 pub use requests::LabFile;
+pub use routes::ROUTES;
 
 use crate::clean;
 use crate::engine::LabEngine;

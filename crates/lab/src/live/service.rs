@@ -13,6 +13,7 @@ use crate::live::nodes::Nodes;
 use crate::live::prepared::Prepared;
 use crate::live::programs::{News, Programs};
 use crate::live::requests::{LabFile, capture_file, command, lab_file};
+use crate::live::routes::ROUTES;
 use crate::live::taps::{Tap, Taps};
 use crate::live::tasks::{Purpose, Task, TaskId, Tasks, Then};
 use crate::live::wiring::{Loop, Wiring};
@@ -21,6 +22,7 @@ use adit_runtime::port::mirror::MirrorPort;
 use adit_runtime::{Event as LoopEvent, Interest, Next, Token};
 use adit_service::control::http::{self, Method, Request};
 use adit_service::control::notify::{Status, notify};
+use adit_service::control::route::Route;
 use adit_service::control::server::Reply;
 use adit_service::error::{Error, Kind, Result};
 use adit_service::event::Event;
@@ -377,10 +379,7 @@ impl LabService {
         request: &Request,
         path: &[&str],
     ) -> Result<Answer> {
-        let query = |key: &str| {
-            let found = request.query.iter().find(|(name, _)| name == key);
-            found.map(|(_, value)| value.as_str())
-        };
+        let query = |key: &str| request.query_of(key);
         Ok(match (request.method, path) {
             (Method::Get, ["lab"]) if query("counters") == Some("all") => Answer::Later,
             (Method::Get, ["lab"]) => value(&self.show(runner)).into(),
@@ -509,6 +508,8 @@ fn unknown(what: &str, name: &str) -> Error {
 impl Service for LabService {
     type Engine = LabEngine;
     type Change = Change;
+
+    const ROUTES: &'static [Route] = ROUTES;
 
     fn job(&self, trigger: &Trigger) -> Result<Job<Change>> {
         let (file, client) = match trigger {

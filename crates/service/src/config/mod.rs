@@ -26,6 +26,7 @@ pub use adit_host::problem;
 pub mod entry;
 pub mod problems;
 pub mod read;
+pub mod schema;
 pub mod source;
 pub mod suggest;
 pub mod table;

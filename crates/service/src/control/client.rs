@@ -222,7 +222,11 @@ impl Client {
         let why = body.get("message").and_then(Value::as_str).unwrap_or("no reason given");
         let kind = if status == 403 { Kind::Permission } else { Kind::Refused };
         let message = format!("'{}' refused it: {why}", self.name);
-        Error::new(kind, &CONTROL, message).object(&self.name)
+        let error = Error::new(kind, &CONTROL, message).object(&self.name);
+        match body.get("hint").and_then(Value::as_str) {
+            Some(hint) => error.hint(hint),
+            None => error,
+        }
     }
 }
 

@@ -1,6 +1,7 @@
 //! The part of HTTP/1.1 that is spoken here: one request, one reply with its length, then the end.
 
 use crate::config::source::Files;
+use crate::control::rights::Rights;
 use serde_json::Value;
 use std::fmt;
 
@@ -25,6 +26,8 @@ pub enum Method {
     Patch,
     /// Take away.
     Delete,
+    /// One that nothing here takes.
+    Other,
 }
 
 impl Method {
@@ -35,6 +38,7 @@ impl Method {
             Self::Post => "POST",
             Self::Patch => "PATCH",
             Self::Delete => "DELETE",
+            Self::Other => "OTHER",
         }
     }
 }
@@ -58,10 +62,14 @@ pub struct Request {
     pub query: Vec<(String, String)>,
     /// The body; `null` if there is none.
     pub body: Value,
-    /// The media types that the client takes, as it lists them.
+    /// The `Accept` field, in lower case; empty if there is none.
     pub accept: String,
+    /// The number of the last event that the client has.
+    pub last_event: Option<String>,
     /// Who asks.
     pub from: Ticket,
+    /// What the client may do.
+    pub rights: Rights,
     /// Whether the client may name files: root, and the user of this program.
     pub files: Files,
 }
@@ -79,6 +87,12 @@ impl Request {
     /// The parts of the path, as `["ports", "a"]`, with `%xx` resolved.
     pub fn segments(&self) -> Vec<String> {
         self.path.split('/').filter(|part| !part.is_empty()).map(unescape).collect()
+    }
+
+    /// The value of a key of the query.
+    pub fn query_of(&self, key: &str) -> Option<&str> {
+        let found = self.query.iter().find(|(name, _)| name == key);
+        found.map(|(_, value)| value.as_str())
     }
 }
 
@@ -105,25 +119,24 @@ pub fn parse(bytes: &[u8]) -> Parsed {
         Ok(httparse::Status::Partial) => return Parsed::Partial,
         Err(error) => return Parsed::Refused(400, format!("not an HTTP request: {error}")),
     };
-    let is_head = head.method == Some("HEAD");
     let method = match head.method {
         Some("GET" | "HEAD") => Method::Get,
         Some("POST") => Method::Post,
         Some("PATCH") => Method::Patch,
         Some("DELETE") => Method::Delete,
-        _ => {
-            return Parsed::Refused(
-                405,
-                "unknown method; use GET, POST, PATCH or DELETE".to_owned(),
-            );
-        }
+        _ => Method::Other,
     };
-    let field = |name: &str| {
-        let field = head.headers.iter().find(|field| field.name.eq_ignore_ascii_case(name));
-        field.map(|field| String::from_utf8_lossy(field.value).trim().to_owned())
-    };
-    let mut len = 0;
+    let is_head = head.method == Some("HEAD");
+    let (mut len, mut accept, mut last_event) = (0, String::new(), None);
     for field in head.headers.iter() {
+        if field.name.eq_ignore_ascii_case("accept") {
+            // Several fields are one list (RFC 9110, 5.3).
+            accept += &String::from_utf8_lossy(field.value).to_ascii_lowercase();
+            accept.push(',');
+        }
+        if field.name.eq_ignore_ascii_case("last-event-id") {
+            last_event = Some(String::from_utf8_lossy(field.value).trim().to_owned());
+        }
         if field.name.eq_ignore_ascii_case("transfer-encoding") {
             return Parsed::Refused(411, "a body must come with its Content-Length".to_owned());
         }
@@ -151,9 +164,11 @@ pub fn parse(bytes: &[u8]) -> Parsed {
         (unescape(key), unescape(value))
     };
     let query = query.split('&').filter(|word| !word.is_empty()).map(pair).collect();
-    let (path, accept) = (path.to_owned(), field("accept").unwrap_or_default());
-    let (from, files) = (Ticket::default(), Files::Refused);
-    Parsed::Request(Request { method, is_head, path, query, body, accept, from, files })
+    let path = path.to_owned();
+    let (from, rights, files) = (Ticket::default(), Rights::Others, Files::Refused);
+    let request =
+        Request { method, is_head, path, query, body, accept, last_event, from, rights, files };
+    Parsed::Request(request)
 }
 
 /// Whatever the bytes are, reading them ends and does not panic: for tests and fuzzing.
@@ -179,13 +194,30 @@ pub fn request(method: Method, path: &str, body: &Value) -> Vec<u8> {
 /// shorter, and addresses come in pages.
 pub const REPLY_LEN_MAX: usize = 32 << 20;
 
-/// A reply as bytes.
+/// The media type of JSON.
+pub const JSON: &str = "application/json";
+
+/// A reply in JSON as bytes.
 pub fn reply(status: u16, body: &Value) -> Vec<u8> {
     let mut text = body.to_string();
     let mut status = status;
     if text.len() > REPLY_LEN_MAX {
         (status, text) = (500, r#"{"message":"the reply is too long"}"#.to_owned());
     }
+    text.push('\n');
+    response(status, JSON, "", &text)
+}
+
+/// A reply as bytes; `fields` are further lines of the head, each with its end.
+pub fn response(status: u16, content_type: &str, fields: &str, body: &str) -> Vec<u8> {
+    let mut bytes =
+        head(status, content_type, &format!("Content-Length: {}\r\n{fields}", body.len()));
+    bytes.extend_from_slice(body.as_bytes());
+    bytes
+}
+
+/// The head of a reply; its body ends with the connection, unless `fields` has its length.
+pub fn head(status: u16, content_type: &str, fields: &str) -> Vec<u8> {
     let reason = match status {
         200 => "OK",
         400 => "Bad Request",
@@ -193,17 +225,25 @@ pub fn reply(status: u16, body: &Value) -> Vec<u8> {
         404 => "Not Found",
         405 => "Method Not Allowed",
         409 => "Conflict",
+        422 => "Unprocessable Content",
+        429 => "Too Many Requests",
         500 => "Internal Server Error",
         503 => "Service Unavailable",
+        504 => "Gateway Timeout",
         _ => "Refused",
     };
-    let body = format!("{text}\n");
-    let len = body.len();
     format!(
-        "HTTP/1.1 {status} {reason}\r\nContent-Type: application/json\r\nContent-Length: {len}\r\n\
-         Connection: close\r\n\r\n{body}"
+        "HTTP/1.1 {status} {reason}\r\nContent-Type: {content_type}\r\nCache-Control: no-store\r\n\
+         X-Content-Type-Options: nosniff\r\n{fields}Connection: close\r\n\r\n"
     )
     .into_bytes()
+}
+
+/// The length of the head of a reply.
+pub fn head_len(reply: &[u8]) -> usize {
+    const END: &[u8] = b"\r\n\r\n";
+    let end = reply.windows(END.len()).position(|window| window == END);
+    end.map_or(reply.len(), |at| at + END.len())
 }
 
 /// Reads a whole reply: its status and body; `None` if it is none.

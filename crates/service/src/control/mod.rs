@@ -12,12 +12,17 @@
 //! its reply and the time for them are bounded, and a reader that takes nothing is dropped and counted.
 //! What takes its time is answered later ([`Reply::Later`](server::Reply::Later)).
 //!
-//! Who may ask: the user who runs the program, root, and the group of the socket (mode 0660); the
-//! kernel reports the user (`SO_PEERCRED`).
+//! Who may ask: root, the user who runs the program, and the group of the socket; others may read what is not
+//! private. The kernel reports the user (`SO_PEERCRED`, `SO_PEERGROUPS`).
 
 pub mod client;
+mod connection;
 pub mod http;
 pub mod notify;
+pub mod openapi;
+pub mod page;
+pub mod rights;
+pub mod route;
 pub mod server;
 pub mod socket;
 

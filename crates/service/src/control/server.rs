@@ -1,20 +1,25 @@
 //! The side that is asked.
 
-use crate::config::source::Files;
-use crate::control::http;
-use crate::control::http::Method;
-use crate::control::http::{Parsed, Request, Ticket};
+use crate::control::connection::{Connection, Stream, Then};
+use crate::control::http::{self, Method, Parsed, Request, Ticket};
 use crate::control::name::Claim;
+use crate::control::openapi;
+use crate::control::rights::{Rights, give_to_group};
+use crate::control::route::{self, Listed, Refusal, Route};
 use crate::error::number_of;
 use crate::error::{Error, Kind, Result};
+use crate::journal::{Format, Journal, Mark};
 use rustix::event::epoll::{self, EventData, EventFlags};
 use rustix::fs::{Mode, Timespec};
-use rustix::net::{AddressFamily, RecvFlags, SendFlags, SocketAddrUnix, SocketFlags, SocketType};
+use rustix::net::{AddressFamily, SendFlags, SocketAddrUnix, SocketFlags, SocketType};
 use rustix::time::{Itimerspec, TimerfdClockId, TimerfdFlags, TimerfdTimerFlags};
+use schemars::JsonSchema;
+use serde::Serialize;
 use serde_json::{Value, json};
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::PathBuf;
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 /// The system calls of this file, and of the removal of the socket.
@@ -39,6 +44,14 @@ const CLIENTS_MAX: usize = 64;
 
 /// How many connections wait to be accepted: a hundred programs may ask at once.
 const BACKLOG: i32 = 128;
+/// The most of them that are others: they keep no member out.
+const OTHERS_MAX: usize = 16;
+
+/// The most requests of others in a second: each of them costs packets the time of its reply.
+const OTHERS_PER_SECOND: u32 = 50;
+
+/// The most bytes of replies that wait for slow readers.
+const REPLIES_LEN_MAX: usize = 64 << 20;
 
 /// How long a client may take for its request, and how long it may rest while its reply is written.
 const PATIENCE: Duration = Duration::from_secs(10);
@@ -57,6 +70,8 @@ const TIMER: u64 = u64::MAX - 1;
 pub enum Reply {
     /// A status of HTTP and the body.
     Now(u16, Value),
+    /// A whole response, that of [`http::response`]; several clients may share it.
+    Whole(Arc<[u8]>),
     /// It comes by [`Server::reply`]: what was asked for takes its time.
     Later,
 }
@@ -78,11 +93,20 @@ impl Reply {
     }
 
     /// The bytes to be sent now.
-    fn bytes(&self) -> Option<Vec<u8>> {
+    fn bytes(&self) -> Option<Arc<[u8]>> {
         match self {
-            Self::Now(status, body) => Some(http::reply(*status, body)),
+            Self::Now(status, body) => Some(http::reply(*status, body).into()),
+            Self::Whole(bytes) => Some(Arc::clone(bytes)),
             Self::Later => None,
         }
+    }
+}
+
+/// A request that is refused by what is known of requests.
+impl From<Refusal> for Reply {
+    fn from(Refusal { status, allow, body }: Refusal) -> Self {
+        let fields = allow.map(|allow| format!("Allow: {allow}\r\n")).unwrap_or_default();
+        Self::Whole(http::response(status, http::JSON, &fields, &format!("{body}\n")).into())
     }
 }
 
@@ -94,6 +118,9 @@ impl From<Error> for Reply {
             Kind::Permission => 403,
             Kind::NotFound => 404,
             Kind::Conflict => 409,
+            // The request is in order, and the system refuses what it asks for.
+            Kind::Refused => 422,
+            Kind::Timeout => 504,
             _ => 500,
         };
         let body = json!({ "exit": number_of(&error), "error": *error.report });
@@ -112,13 +139,22 @@ impl From<Result<Value>> for Reply {
 pub struct Server {
     claim: Claim,
     kind: &'static str,
+    /// The group of the socket's file.
+    group: u32,
     epoll: OwnedFd,
     listener: OwnedFd,
     timer: OwnedFd,
-    clients: Vec<Option<Client>>,
+    clients: Vec<Option<Connection>>,
+    /// What may be asked; empty: anything, for the handler to judge.
+    routes: Vec<Route>,
+    journal: Option<Arc<Journal>>,
+    /// The reply with the OpenAPI document, once somebody has asked for it.
+    document: Option<Arc<[u8]>>,
     /// Accepting failed, for want of descriptors perhaps: the listener rests until the next tick.
     is_resting: bool,
     is_ticking: bool,
+    /// Requests of others since the last tick.
+    of_others: u32,
     counts: Counts,
     /// The number that the last client was given.
     accepted: u64,
@@ -133,25 +169,27 @@ struct Counts {
     dropped: u64,
 }
 
-#[derive(Debug)]
-struct Client {
-    socket: OwnedFd,
-    number: u64,
-    files: Files,
-    received: Vec<u8>,
-    /// Its request was passed on, and the reply comes later: the client is not waited for.
-    is_asked: bool,
-    /// Empty until the reply is there.
-    reply: Vec<u8>,
-    written: usize,
-    since: Instant,
-}
-
-/// What becomes of a client.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Then {
-    Stay,
-    Close,
+/// What a program says of itself at `/`.
+#[derive(Clone, Debug, Serialize, JsonSchema)]
+pub struct About {
+    /// Its name.
+    name: String,
+    /// What it is: switch, netem, nat, tunnel or lab.
+    kind: &'static str,
+    /// Its process.
+    pid: u32,
+    /// Its version of adit.
+    version: &'static str,
+    /// For how many seconds it has been running.
+    uptime_s: u64,
+    /// Requests so far.
+    requests: u64,
+    /// Those that were refused before they were passed on.
+    requests_refused: u64,
+    /// Clients that were too slow.
+    clients_dropped: u64,
+    /// What may be asked.
+    paths: Vec<Listed>,
 }
 
 impl Server {
@@ -162,15 +200,17 @@ impl Server {
     pub fn bind(claim: Claim, kind: &'static str) -> Result<Self> {
         let path = claim.socket_path();
         let failed = |error: &io::Error| Error::io("listen on", path.display(), error);
+        let is_private = route::PRIVATE.contains(&kind);
+        let mode = Mode::from_raw_mode(if is_private { 0o660 } else { 0o666 });
         let bound = || -> rustix::io::Result<OwnedFd> {
             let flags = SocketFlags::NONBLOCK | SocketFlags::CLOEXEC;
             let listener =
                 rustix::net::socket_with(AddressFamily::UNIX, SocketType::STREAM, flags, None)?;
             // The socket file gets its mode from here, so it is never open to more than that.
-            rustix::fs::fchmod(&listener, Mode::from_raw_mode(0o660))?;
+            rustix::fs::fchmod(&listener, mode)?;
             rustix::net::bind(&listener, &SocketAddrUnix::new(&path)?)?;
             // Once more for what the umask took.
-            rustix::fs::chmod(&path, Mode::from_raw_mode(0o660))?;
+            rustix::fs::chmod(&path, mode)?;
             rustix::net::listen(&listener, BACKLOG)?;
             Ok(listener)
         };
@@ -184,15 +224,21 @@ impl Server {
             Ok((epoll, timer))
         };
         let (epoll, timer) = watched().map_err(|errno| failed(&errno.into()))?;
+        let group = give_to_group(&claim.socket_path());
         Ok(Self {
             claim,
             kind,
+            group,
             epoll,
             listener,
             timer,
             clients: Vec::new(),
+            routes: Vec::new(),
+            journal: None,
+            document: None,
             is_resting: false,
             is_ticking: false,
+            of_others: 0,
             counts: Counts::default(),
             accepted: 0,
             start: Instant::now(),
@@ -209,6 +255,27 @@ impl Server {
         self.claim.socket_path()
     }
 
+    /// Answers these requests alone, and those for the events of `journal`.
+    pub fn describe(&mut self, routes: Vec<Route>, journal: Arc<Journal>) {
+        (self.routes, self.journal) = (route::of_kind(self.kind, routes), Some(journal));
+    }
+
+    /// Sends new events to those who follow them.
+    pub fn publish(&mut self) {
+        let Some(journal) = &self.journal else { return };
+        let last = journal.last();
+        // One whose socket is full gets them when it has room.
+        let is_behind = |client: &Option<Connection>| {
+            let client = client.as_ref().filter(|client| client.reply.is_empty());
+            client.and_then(|client| client.stream).is_some_and(|stream| stream.after != last)
+        };
+        for slot in 0..self.clients.len() {
+            if self.clients.get(slot).is_some_and(is_behind) {
+                self.write(slot);
+            }
+        }
+    }
+
     /// Does what there is to do, without waiting; to be called when the descriptor is readable.
     pub fn serve(&mut self, mut handle: impl FnMut(&Request) -> Reply) {
         let mut events = Vec::with_capacity(CLIENTS_MAX + 2);
@@ -223,7 +290,10 @@ impl Server {
             match event.data.u64() {
                 LISTENER => self.accept(),
                 TIMER => self.tick(),
-                slot => self.attend(usize::try_from(slot).unwrap_or(usize::MAX), &mut handle),
+                slot => {
+                    let slot = usize::try_from(slot).unwrap_or(usize::MAX);
+                    self.attend(slot, event.flags, &mut handle);
+                }
             }
         }
     }
@@ -233,8 +303,8 @@ impl Server {
         let client = self.clients.get_mut(to.slot).and_then(Option::as_mut);
         let Some(client) = client.filter(|client| client.number == to.number) else { return };
         if let Some(bytes) = reply.bytes() {
-            (client.reply, client.since) = (bytes, Instant::now());
-            self.attend(to.slot, &mut |request| Reply::unknown_path(request));
+            client.give(bytes);
+            self.write(to.slot);
         }
     }
 
@@ -262,10 +332,13 @@ impl Server {
     /// Writes the replies that are left, for a second at most, and gives up the name.
     pub fn finish(mut self) {
         let end = Instant::now() + FINISH_WITHIN;
-        let waits = |client: &Option<Client>| client.as_ref().is_some_and(|c| !c.reply.is_empty());
+        let waits = |client: &Option<Connection>| {
+            client.as_ref().is_some_and(|client| !client.reply.is_empty())
+        };
+        self.publish();
         while self.clients.iter().any(waits) && Instant::now() < end {
             for slot in 0..self.clients.len() {
-                self.attend(slot, &mut |request| Reply::unknown_path(request));
+                self.write(slot);
             }
             std::thread::sleep(Duration::from_millis(1));
         }
@@ -283,19 +356,18 @@ impl Server {
             }
         };
         let refuse = |message: &str, status| {
-            let bytes = Reply::refused(status, message).bytes().unwrap_or_default();
+            let bytes = http::reply(status, &json!({ "message": message }));
             // What does not fit into the empty buffer of the socket is not worth waiting for.
             let _ = rustix::net::send(&socket, &bytes, SendFlags::NOSIGNAL);
         };
-        let Some(files) = rights_of(socket.as_fd()) else {
+        let Some(rights) = Rights::of_peer(socket.as_fd(), self.group) else {
             self.counts.refused += 1;
-            return refuse(
-                "only root, the user of this program and its group may send requests",
-                403,
-            );
+            return refuse("the kernel does not say which user sends the request", 403);
         };
+        let others = self.clients.iter().flatten().filter(|one| one.rights == Rights::Others);
+        let is_full = rights == Rights::Others && others.count() >= OTHERS_MAX;
         let free = self.clients.iter().position(Option::is_none).unwrap_or(self.clients.len());
-        if free >= CLIENTS_MAX {
+        if free >= CLIENTS_MAX || is_full {
             self.counts.refused += 1;
             return refuse("too many requests at a time", 503);
         }
@@ -303,18 +375,8 @@ impl Server {
         if epoll::add(&self.epoll, &socket, data, EventFlags::IN).is_err() {
             return;
         }
-        let since = Instant::now();
         self.accepted += 1;
-        let client = Some(Client {
-            socket,
-            number: self.accepted,
-            files,
-            received: Vec::new(),
-            is_asked: false,
-            reply: Vec::new(),
-            written: 0,
-            since,
-        });
+        let client = Some(Connection::new(socket, self.accepted, rights));
         match self.clients.get_mut(free) {
             Some(slot) => *slot = client,
             None => self.clients.push(client),
@@ -325,14 +387,14 @@ impl Server {
     /// Lets those go that were idle for too long.
     fn tick(&mut self) {
         let _ = rustix::io::read(&self.timer, &mut [0; 8]);
-        for slot in &mut self.clients {
-            let is_idle = |client: &Client| {
-                let waits_for_us = client.is_asked && client.reply.is_empty();
-                !waits_for_us && client.since.elapsed() > PATIENCE
-            };
-            if slot.as_ref().is_some_and(is_idle) {
+        self.of_others = 0;
+        for slot in 0..self.clients.len() {
+            let Some(client) = self.clients.get_mut(slot) else { continue };
+            if client.as_ref().is_some_and(|client| client.is_late(PATIENCE)) {
                 self.counts.dropped += 1;
-                *slot = None;
+                *client = None;
+            } else if client.as_ref().is_some_and(|client| client.stream.is_some()) {
+                self.write(slot);
             }
         }
         if self.is_resting {
@@ -356,27 +418,52 @@ impl Server {
         let _ = rustix::time::timerfd_settime(&self.timer, TimerfdTimerFlags::empty(), &spec);
     }
 
-    fn attend(&mut self, slot: usize, handle: &mut impl FnMut(&Request) -> Reply) {
+    fn attend(
+        &mut self,
+        slot: usize,
+        flags: EventFlags,
+        handle: &mut impl FnMut(&Request) -> Reply,
+    ) {
         let Some(Some(client)) = self.clients.get_mut(slot) else { return };
-        let mut then = Then::Stay;
+        if client.is_asked && flags.intersects(EventFlags::HUP | EventFlags::ERR) {
+            return self.close(slot);
+        }
+        if !client.is_asked && client.reply.is_empty() {
+            if client.receive() == Then::Close {
+                return self.close(slot);
+            }
+            self.parse(slot, handle);
+        }
+        self.write(slot);
+    }
+
+    /// Sends what waits for a client.
+    fn write(&mut self, slot: usize) {
+        let Some(Some(client)) = self.clients.get_mut(slot) else { return };
+        if let Some(journal) = &self.journal {
+            client.follow(journal);
+        }
         if client.reply.is_empty() {
-            then = client.receive();
-            if !client.is_asked {
-                self.parse(slot, handle);
-            }
+            return;
         }
-        let Some(Some(client)) = self.clients.get_mut(slot) else { return };
-        if !client.reply.is_empty() {
-            then = client.send();
-            if self.expect(slot, EventFlags::OUT).is_err() {
-                then = Then::Close;
-            }
+        let then = client.send();
+        // An event that follows at once is sent when there is room for it.
+        let is_behind = match (&self.journal, client.stream) {
+            (Some(journal), Some(stream)) => stream.after != journal.last(),
+            _ => false,
+        };
+        let waits = !client.reply.is_empty() || is_behind;
+        // Without a reply its end alone is of interest, which is always reported.
+        let what = if waits { EventFlags::OUT } else { EventFlags::empty() };
+        if then == Then::Close || self.expect(slot, what).is_err() {
+            self.close(slot);
         }
-        if then == Then::Close {
-            // Its end takes it out of the epoll set as well.
-            if let Some(slot) = self.clients.get_mut(slot) {
-                *slot = None;
-            }
+    }
+
+    /// Its end takes it out of the epoll set as well.
+    fn close(&mut self, slot: usize) {
+        if let Some(slot) = self.clients.get_mut(slot) {
+            *slot = None;
         }
     }
 
@@ -391,21 +478,86 @@ impl Server {
             }
             Parsed::Request(mut request) => {
                 request.from = Ticket { slot, number: client.number };
-                request.files = client.files;
+                (request.rights, request.files) = (client.rights, client.rights.files());
                 (client.is_asked, client.received) = (true, Vec::new());
+                client.is_head = request.is_head;
                 self.counts.requests += 1;
-                match (request.method, request.path.as_str()) {
-                    (Method::Get, "/") => Reply::ok(self.about()),
-                    _ => handle(&request),
+                match self.answer(&request) {
+                    Some(reply) => reply,
+                    None => handle(&request),
                 }
             }
         };
         match (reply.bytes(), self.clients.get_mut(slot)) {
-            (Some(bytes), Some(Some(client))) => client.reply = bytes,
+            (Some(bytes), Some(Some(client))) => client.give(bytes),
             // Until then only its end is of interest, which is always told.
             (None, _) => drop(self.expect(slot, EventFlags::empty())),
             _ => {}
         }
+    }
+
+    /// The reply, unless the program has it.
+    fn answer(&mut self, request: &Request) -> Option<Reply> {
+        if !self.routes.is_empty()
+            && let Err(refusal) = route::check(&self.routes, request)
+        {
+            self.counts.refused += 1;
+            return Some(refusal.into());
+        }
+        if request.rights == Rights::Others {
+            self.of_others += 1;
+            if self.of_others > OTHERS_PER_SECOND {
+                self.counts.refused += 1;
+                return Some(Reply::refused(429, "too many requests in this second"));
+            }
+        }
+        let waiting = self.clients.iter().flatten().map(|client| client.reply.len());
+        if waiting.sum::<usize>() > REPLIES_LEN_MAX {
+            self.counts.refused += 1;
+            return Some(Reply::refused(503, "too many replies wait for slow readers"));
+        }
+        match (request.method, request.path.as_str()) {
+            (Method::Get, "/") => Some(Reply::Now(200, json!(self.about()))),
+            (_, "/") => Some(Reply::unknown_path(request)),
+            (Method::Get, "/openapi.json") => {
+                let (kind, routes) = (self.kind, &self.routes);
+                let make = || http::reply(200, &openapi::document(kind, routes)).into();
+                Some(Reply::Whole(self.document.get_or_insert_with(make).clone()))
+            }
+            (Method::Get, "/events") => Some(self.follow(request)),
+            _ => None,
+        }
+    }
+
+    /// Lets a client follow events.
+    fn follow(&mut self, request: &Request) -> Reply {
+        let Some(journal) = self.journal.clone() else { return Reply::unknown_path(request) };
+        // A browser that comes again has the number in the field, and the old one in its address.
+        let after = request.last_event.as_deref().or(request.query_of("after"));
+        let Ok(after) = after.map_or(Ok(journal.last()), str::parse) else {
+            return Reply::refused(400, "`after` must be the number of an event");
+        };
+        let follows = request.query_of("follow").map_or(Ok(true), str::parse);
+        let Ok(follows) = follows else {
+            return Reply::refused(400, "`follow` must be true or false");
+        };
+        let (format, media) = if request.accept.contains("text/event-stream") {
+            (Format::ServerSent, "text/event-stream")
+        } else {
+            (Format::Lines, "application/x-ndjson")
+        };
+        let mut bytes = http::head(200, media, "");
+        Journal::mark(Mark::Start { seq: after }, format, &mut bytes);
+        let mut stream = Stream { format, after, follows };
+        if !follows {
+            while stream.after != journal.last() {
+                stream.after = journal.read(stream.after, format, &mut bytes);
+            }
+        }
+        if let Some(Some(client)) = self.clients.get_mut(request.from.slot) {
+            client.stream = Some(stream).filter(|_| !request.is_head);
+        }
+        Reply::Whole(bytes.into())
     }
 
     /// What a client's socket is waited for.
@@ -416,17 +568,18 @@ impl Server {
     }
 
     /// What everybody may know of the program.
-    fn about(&self) -> Value {
-        json!({
-            "name": self.name(),
-            "kind": self.kind,
-            "pid": std::process::id(),
-            "version": env!("CARGO_PKG_VERSION"),
-            "uptime_s": self.start.elapsed().as_secs(),
-            "requests": self.counts.requests,
-            "requests_refused": self.counts.refused,
-            "clients_dropped": self.counts.dropped,
-        })
+    fn about(&self) -> About {
+        About {
+            name: self.name(),
+            kind: self.kind,
+            pid: std::process::id(),
+            version: env!("CARGO_PKG_VERSION"),
+            uptime_s: self.start.elapsed().as_secs(),
+            requests: self.counts.requests,
+            requests_refused: self.counts.refused,
+            clients_dropped: self.counts.dropped,
+            paths: self.routes.iter().map(Listed::from).collect(),
+        }
     }
 }
 
@@ -434,44 +587,4 @@ impl AsFd for Server {
     fn as_fd(&self) -> BorrowedFd<'_> {
         self.epoll.as_fd()
     }
-}
-
-impl Client {
-    /// Takes what is there, once: the rest is there next time, after the packets.
-    fn receive(&mut self) -> Then {
-        let mut buf = [0; 16 << 10];
-        match rustix::net::recv(&self.socket, &mut buf, RecvFlags::empty()) {
-            Ok((0, _)) => Then::Close,
-            Ok((len, _)) => {
-                self.received.extend_from_slice(buf.get(..len).unwrap_or_default());
-                // Beyond the longest request `parse` has refused it.
-                Then::Stay
-            }
-            Err(rustix::io::Errno::AGAIN | rustix::io::Errno::INTR) => Then::Stay,
-            Err(_) => Then::Close,
-        }
-    }
-
-    fn send(&mut self) -> Then {
-        let rest = self.reply.get(self.written..).unwrap_or_default();
-        match rustix::net::send(&self.socket, rest, SendFlags::NOSIGNAL) {
-            Ok(len) => {
-                self.written += len;
-                self.since = Instant::now();
-                if self.written < self.reply.len() { Then::Stay } else { Then::Close }
-            }
-            Err(rustix::io::Errno::AGAIN | rustix::io::Errno::INTR) => Then::Stay,
-            Err(_) => Then::Close,
-        }
-    }
-}
-
-/// Whether the peer may ask: root, our user, our group; and whether it may name files. A peer without a
-/// process ID in our namespace may not ask.
-fn rights_of(socket: BorrowedFd<'_>) -> Option<Files> {
-    let peer = rustix::net::sockopt::socket_peercred(socket).ok()?;
-    if peer.uid.is_root() || peer.uid == rustix::process::geteuid() {
-        return Some(Files::Allowed);
-    }
-    (peer.gid == rustix::process::getegid()).then_some(Files::Refused)
 }

@@ -1,23 +1,28 @@
 use crate::control::client::Client;
-use crate::control::http::{Method, Request, parse_any};
+use crate::control::http::{Method, Parsed, Request, parse, parse_any};
 use crate::control::name::Claim;
 use crate::control::name::Name;
+use crate::control::openapi::object;
+use crate::control::rights::Rights;
+use crate::control::route::{Parameter, Route, check};
 use crate::control::server::{Reply, Server};
 use crate::error::{Error, Kind};
+use crate::journal::Journal;
 use proptest::prelude::{ProptestConfig, any, proptest};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use serde_json::{Value, json};
-use std::io::{Read, Write};
+use std::io::{BufRead, BufReader, Read, Write};
 use std::os::unix::fs::PermissionsExt;
 use std::os::unix::net::UnixStream;
 use std::path::PathBuf;
-use std::sync::mpsc;
+use std::sync::{Arc, mpsc};
 use std::time::{Duration, Instant};
 
 /// A folder for one test, with a server that answers in a thread until it is dropped.
 struct Rig {
     folder: PathBuf,
     name: Name,
+    journal: Arc<Journal>,
     end: Option<(mpsc::Sender<()>, std::thread::JoinHandle<()>)>,
 }
 
@@ -30,12 +35,15 @@ impl Rig {
         let (folder, name) = (Self::folder(test), "lab".parse::<Name>().unwrap());
         let claim = Claim::in_folder(folder.clone(), name.clone()).unwrap();
         let mut server = Server::bind(claim, "switch").unwrap();
+        let journal = Arc::new(Journal::new());
+        server.describe(ROUTES.to_vec(), journal.clone());
         let (end, ended) = mpsc::channel();
         let go = folder.join("go");
         let thread = std::thread::spawn(move || {
             let mut late = None;
             while ended.try_recv() == Err(mpsc::TryRecvError::Empty) {
                 let timeout = Timespec { tv_sec: 0, tv_nsec: 10_000_000 };
+                server.publish();
                 if poll(&mut [PollFd::new(&server, PollFlags::IN)], Some(&timeout)).unwrap() > 0 {
                     server.serve(|request| match request.path.as_str() {
                         "/late" => {
@@ -51,7 +59,7 @@ impl Rig {
             }
             server.finish();
         });
-        Self { folder, name, end: Some((end, thread)) }
+        Self { folder, name, journal, end: Some((end, thread)) }
     }
 
     fn path(&self) -> PathBuf {
@@ -60,6 +68,20 @@ impl Rig {
 
     fn client(&self) -> Client {
         Client::at(self.name.clone(), self.path())
+    }
+
+    /// Lines of the events that a client follows, without the head of the reply.
+    fn events(&self, target: &str, fields: &str) -> impl Iterator<Item = String> + use<> {
+        let mut stream = UnixStream::connect(self.path()).unwrap();
+        stream.set_read_timeout(Some(Duration::from_secs(60))).unwrap();
+        write!(stream, "GET {target} HTTP/1.1\r\nHost: x\r\n{fields}\r\n").unwrap();
+        let mut lines = BufReader::new(stream).lines().map(Result::unwrap);
+        assert!(lines.find(String::is_empty).is_some(), "the head ends");
+        lines
+    }
+
+    fn note(&self, text: &str) {
+        self.journal.push(&json!({ "event": "note", "message": text }).to_string());
     }
 
     fn raw(&self, bytes: &[u8]) -> String {
@@ -82,6 +104,21 @@ impl Drop for Rig {
         std::fs::remove_dir(&self.folder).unwrap();
     }
 }
+
+/// What the server of a test answers.
+const ROUTES: [Route; 10] = [
+    Route::get("/", "about", object),
+    Route::get("/events", "events", object)
+        .query(&[Parameter::new("after", "", ""), Parameter::new("follow", "", "")]),
+    Route::get("/openapi.json", "the document", object),
+    Route::get("/late", "later", object),
+    Route::get("/now", "whether one waits", object),
+    Route::get("/large", "8 MiB", object),
+    Route::get("/huge", "40 MiB", object),
+    Route::get("/private", "for members", object).for_members(),
+    Route::change(Method::Post, "/echo/{word}", "a word", Some(object), object),
+    Route::change(Method::Delete, "/busy", "an error", None, object),
+];
 
 fn answer(request: &Request) -> Reply {
     let segments = request.segments();
@@ -116,7 +153,7 @@ fn asked_and_answered() {
     assert_eq!(echo, json!(["ä b/%41", {"a": 1}]));
     assert_eq!(client.get("/large").unwrap().as_str().unwrap().len(), 8 << 20);
     let mode = std::fs::metadata(rig.path()).unwrap().permissions().mode();
-    assert_eq!(mode & 0o777, 0o660);
+    assert_eq!(mode & 0o777, 0o666);
 }
 
 #[test]
@@ -162,6 +199,7 @@ fn an_error_arrives_as_it_was() {
     assert!(error.report.message.contains("the reply is too long"), "{error:?}");
     let error = rig.client().get("/nosuch").unwrap_err();
     assert!(error.report.message.contains("unknown request GET /nosuch"), "{error:?}");
+    assert!(error.report.hint.unwrap().contains("GET / lists"));
 }
 
 #[test]
@@ -179,6 +217,117 @@ fn an_invalid_request_is_refused() {
     let chunked = b"POST / HTTP/1.1\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n";
     assert!(rig.raw(chunked).starts_with("HTTP/1.1 411 "));
     rig.client().get("/").unwrap();
+}
+
+#[test]
+fn a_path_says_which_methods_it_takes() {
+    let rig = Rig::new("methods");
+    for method in ["PUT", "OPTIONS", "TRACE", "PATCH", "POST"] {
+        let reply = rig.raw(format!("{method} /now HTTP/1.1\r\n\r\n").as_bytes());
+        assert!(reply.starts_with("HTTP/1.1 405 "), "{reply}");
+        assert!(reply.contains("\r\nAllow: GET, HEAD\r\n"), "{reply}");
+    }
+    let reply = rig.raw(b"GET /busy HTTP/1.1\r\n\r\n");
+    assert!(reply.contains("\r\nAllow: DELETE\r\n"), "{reply}");
+    let reply = rig.raw(b"GET /now?x=1 HTTP/1.1\r\n\r\n");
+    assert!(reply.starts_with("HTTP/1.1 400 ") && reply.contains("unknown key `x`"), "{reply}");
+    // HEAD is GET without a body, with its length.
+    let (get, head) =
+        (rig.raw(b"GET /now HTTP/1.1\r\n\r\n"), rig.raw(b"HEAD /now HTTP/1.1\r\n\r\n"));
+    assert!(get.starts_with(&head) && head.ends_with("\r\n\r\n"), "{head}");
+    assert!(get.len() > head.len());
+    let listed = rig.client().get("/").unwrap()["paths"].as_array().unwrap().len();
+    assert_eq!(listed, ROUTES.len());
+    let document = rig.client().get("/openapi.json").unwrap();
+    assert_eq!(document["paths"]["/echo/{word}"]["post"]["summary"], "a word");
+}
+
+#[test]
+fn others_may_read_what_is_not_private_and_change_nothing() {
+    let ask = |line: &str, rights| {
+        let text = format!("{line} HTTP/1.1\r\n\r\n");
+        let Parsed::Request(request) = parse(text.as_bytes()) else { panic!("{line}") };
+        check(&ROUTES, &Request { rights, ..request })
+            .map_err(|refusal| (refusal.status, refusal.body))
+    };
+    for line in ["GET /", "GET /now", "GET /events?after=7"] {
+        assert_eq!(ask(line, Rights::Others), Ok(()), "{line}");
+    }
+    for line in ["GET /private", "DELETE /busy", "POST /echo/a"] {
+        let (status, body) = ask(line, Rights::Others).unwrap_err();
+        assert_eq!(status, 403, "{line}");
+        assert!(body["hint"].as_str().unwrap().contains("as root"), "{body}");
+        assert_eq!(ask(line, Rights::Members), Ok(()), "{line}");
+    }
+}
+
+#[test]
+fn who_follows_events_gets_each_once_also_after_a_break() {
+    let rig = Rig::new("events");
+    let parse = |line: &str| -> Value { serde_json::from_str(line).unwrap() };
+    rig.note("before");
+    let mut lines = rig.events("/events", "");
+    let start = parse(&lines.next().unwrap());
+    assert_eq!(
+        (&start["event"], start["seq"].as_u64()),
+        (&json!("start"), Some(rig.journal.last()))
+    );
+    rig.note("a");
+    let a = parse(&lines.next().unwrap());
+    assert_eq!((&a["message"], a["seq"].as_u64()), (&json!("a"), Some(rig.journal.last())));
+    assert!(a["time_s"].as_f64().unwrap() > 1e9);
+    drop(lines);
+    rig.note("b");
+    rig.note("c");
+    let seq = a["seq"].as_u64().unwrap();
+    // A browser comes again with the number in a field.
+    let fields = format!("Accept: text/event-stream\r\nLast-Event-ID: {seq}\r\n");
+    let mut lines = rig.events("/events", &fields);
+    let rest: Vec<String> = lines.by_ref().take(9).collect();
+    assert_eq!(rest[3], format!("id: {}", seq + 1));
+    assert_eq!(parse(rest[4].strip_prefix("data: ").unwrap())["message"], "b");
+    assert_eq!(parse(rest[7].strip_prefix("data: ").unwrap())["message"], "c");
+    assert_eq!((rest[5].as_str(), rest[8].as_str()), ("", ""));
+    rig.note("d");
+    assert_eq!(lines.next().unwrap(), format!("id: {}", seq + 3));
+    // All that are kept, without waiting for more.
+    let all: Vec<Value> =
+        rig.events("/events?after=0&follow=false", "").map(|l| parse(&l)).collect();
+    let texts: Vec<&str> = all.iter().filter_map(|one| one["message"].as_str()).collect();
+    assert_eq!(texts, ["before", "a", "b", "c", "d"]);
+    for wrong in ["after=x", "after=-1", "follow=maybe"] {
+        let reply = rig.raw(format!("GET /events?{wrong} HTTP/1.1\r\n\r\n").as_bytes());
+        assert!(reply.starts_with("HTTP/1.1 400 "), "{reply}");
+    }
+}
+
+#[test]
+fn a_follower_that_does_not_read_holds_nobody_up_and_learns_what_it_missed() {
+    let rig = Rig::new("follower");
+    let mut lines = rig.events("/events", "");
+    lines.next().unwrap();
+    let text = "x".repeat(10_000);
+    for number in 0..2000 {
+        rig.note(&format!("{number} {text}"));
+        if number % 200 == 0 {
+            rig.client().get("/now").unwrap();
+        }
+    }
+    // Those that fit into the socket, then the number of those that were lost, then the last.
+    let (mut last, mut lost) = (None, 0);
+    for line in lines {
+        let line: Value = serde_json::from_str(&line).unwrap();
+        lost += line["lost"].as_u64().unwrap_or(0);
+        let Some(message) = line["message"].as_str() else { continue };
+        let number: u64 = message.split(' ').next().unwrap().parse().unwrap();
+        let expected = last.map_or(0, |last| last + 1) + std::mem::take(&mut lost);
+        assert_eq!(number, expected);
+        last = Some(number);
+        if number == 1999 {
+            break;
+        }
+    }
+    assert_eq!(last, Some(1999));
 }
 
 #[test]

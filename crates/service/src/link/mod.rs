@@ -4,19 +4,21 @@ mod metrics;
 pub mod wanted;
 
 use crate::control::http::{Method, Request};
+use crate::control::route::{Route, schema};
 use crate::control::server::Reply;
 use crate::control::socket::ControlSocket;
 use crate::error::{Entry, Error, Kind, Result};
 use crate::event::{Event, Events};
 use crate::link::wanted::{Plan, WantedLink};
 use crate::metrics::{ListenAddress, Snapshot};
-use crate::netem::keys::to_json;
+use crate::netem::keys::{body as profile_keys, to_json};
 use crate::netem::profile::Profiles;
 use crate::netem::report::{End, LinkReport, LinkStatus};
 use crate::netem::{profile, report};
+use crate::supervisor::routes::RELOAD;
 use crate::supervisor::{
-    Answer, Done, Hangup, Job, Progress, RateLimitedLog, Service, Supervisor, TICK, Trigger,
-    read_request, seed, times, value,
+    Answer, Done, DoneReply, Hangup, Job, Progress, RateLimitedLog, Service, Supervisor, TICK,
+    Trigger, read_request, seed, times, value,
 };
 use adit_engine::PortId;
 use adit_engine::netem::{Direction, Netem, NetemConfig};
@@ -314,9 +316,24 @@ enum Change {
     Opened(Vec<String>, Vec<(usize, Result<Opened>)>),
 }
 
+/// The requests of a link, beside those of every service.
+pub const ROUTES: &[Route] = &[
+    RELOAD,
+    Route::get("/netem", "the link: its settings and what happened", schema::<LinkStatus>),
+    Route::change(
+        Method::Patch,
+        "/netem",
+        "changes keys of the link, in both directions or in one",
+        Some(profile_keys),
+        schema::<DoneReply>,
+    ),
+];
+
 impl Service for LinkService {
     type Engine = Netem;
     type Change = Change;
+
+    const ROUTES: &'static [Route] = ROUTES;
 
     fn job(&self, trigger: &Trigger) -> Result<Job<Change>> {
         Ok(match trigger {

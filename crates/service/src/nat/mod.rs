@@ -14,6 +14,7 @@ pub use publish::{CATALOG, Socket, take_sockets};
 
 use crate::control::http::{Method, Request};
 use crate::control::name::folder;
+use crate::control::route::{Route, schema};
 use crate::control::server::{self, Reply};
 use crate::error::{Error, Kind, Result, SYSTEM};
 use crate::event::Events;
@@ -21,13 +22,14 @@ use crate::metrics::{SCRAPE_SYSCALLS, Snapshot};
 use crate::namespace::attach::Attached;
 use crate::namespace::life::Life;
 use crate::nat::flow_log::FlowLog;
-use crate::nat::model::{Flow, Guest, Nat as Report, Published, Spliced};
+use crate::nat::model::{FLOWS, FlowPage, Guest, Nat as Report, Published, Spliced};
 use crate::nat::publish::{Follower, INSIDE};
 use crate::nat::resolvers::ServerFollower;
 use crate::nat::wanted::WantedNat;
 use crate::sandbox::Needs;
+use crate::supervisor::routes::RELOAD;
 use crate::supervisor::{
-    Answer, Done, FIRST_TOKEN, Job, Progress, Service, TICK, Trigger, seed, value,
+    Answer, Done, DoneReply, FIRST_TOKEN, Job, Progress, Service, TICK, Trigger, seed, value,
 };
 use adit_device::netlink::OwnAddresses;
 use adit_device::{MacAddr, Mode};
@@ -39,6 +41,7 @@ use adit_packet::{Layer, Pool, PoolConfig};
 use adit_runtime::port::kinds::device::DevicePort;
 use adit_runtime::port::recorded::Recording;
 use adit_runtime::{Event as LoopEvent, Gone, Interest, Next, Port, Runner, Token};
+use schemars::{Schema, SchemaGenerator, json_schema};
 use serde_json::Value;
 use std::collections::BTreeMap;
 use std::io;
@@ -321,9 +324,46 @@ fn recorded(port: Box<dyn Port>, wanted: &WantedNat) -> Result<Box<dyn Port>> {
     Ok(recording?.of(port))
 }
 
+/// The body of requests for published ports.
+fn published(_: &mut SchemaGenerator) -> Schema {
+    json_schema!({
+        "type": "object",
+        "properties": {
+            "spec": {
+                "type": "string",
+                "description": "[ADDR:]PORT[-PORT][:INSIDE][/udp], or [ADDR:]auto",
+            },
+        },
+        "required": ["spec"],
+    })
+}
+
+/// The requests of a NAT, beside those of every service.
+pub const ROUTES: &[Route] = &[
+    RELOAD,
+    Route::get("/nat", "the NAT", schema::<Report>),
+    FLOWS,
+    Route::change(
+        Method::Post,
+        "/nat/published",
+        "opens ports of the host that lead inside",
+        Some(published),
+        schema::<DoneReply>,
+    ),
+    Route::change(
+        Method::Delete,
+        "/nat/published",
+        "closes ports of the host that lead inside",
+        Some(published),
+        schema::<DoneReply>,
+    ),
+];
+
 impl Service for NatService {
     type Engine = Gateway;
     type Change = ();
+
+    const ROUTES: &'static [Route] = ROUTES;
 
     fn job(&self, _: &Trigger) -> Result<Job<()>> {
         Err(Error::usage("a NAT has no configuration to be read again"))
@@ -339,7 +379,9 @@ impl Service for NatService {
             (Method::Post | Method::Delete, "/nat/published") => {
                 self.change_published(runner, request).into()
             }
-            (Method::Get, "/nat/flows") => value(&Flow::all(runner)).into(),
+            (Method::Get, "/nat/flows") => {
+                FlowPage::of(runner, request).and_then(|page| value(&page)).into()
+            }
             _ => Answer::Now(Reply::unknown_path(request)),
         }
     }

@@ -1,6 +1,10 @@
 //! What a NAT reports.
 
-use adit_engine::Transport;
+use crate::control::http::Request;
+use crate::control::page;
+use crate::control::route::{PAGE, Route, schema};
+use crate::error::Result;
+use adit_engine::{FlowId, Transport};
 use adit_nat::{FlowChange, FlowNews, FlowRow, Gateway, Publish};
 use adit_runtime::{Runner, SpliceCounts};
 use schemars::JsonSchema;
@@ -140,16 +144,53 @@ pub struct Flow {
     pub idle_s: f64,
 }
 
-impl Flow {
-    /// The flows of a NAT, in the order of their addresses inside.
-    pub(super) fn all(runner: &Runner<Gateway>) -> Vec<Self> {
+/// `GET /nat/flows`.
+pub(crate) const FLOWS: Route =
+    Route::get("/nat/flows", "a page of the flows of the NAT", schema::<FlowPage>)
+        .query(&[PAGE])
+        .for_members();
+
+/// Some of the flows of a NAT.
+#[derive(Clone, Debug, Default, Serialize, Deserialize, JsonSchema)]
+pub struct FlowPage {
+    /// The flows, in the order of their addresses inside.
+    pub flows: Vec<Flow>,
+    /// The `page` of the next request; not there at the end.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub next: Option<String>,
+}
+
+impl FlowPage {
+    /// The list in its tokens.
+    pub(crate) const LIST: &'static str = "flows";
+
+    /// The page that a request asks for.
+    pub(super) fn of(runner: &Runner<Gateway>, request: &Request) -> Result<Self> {
+        let place = page::place(Self::LIST, request)?;
+        let found = Self::after(runner, &place.unwrap_or_default())?;
+        let next = found.next.map(|place| page::token(Self::LIST, &place));
+        Ok(Self { next, ..found })
+    }
+
+    /// The flows after a place, which is empty for the first page; `next` is the place after them.
+    pub(crate) fn after(runner: &Runner<Gateway>, place: &str) -> Result<Self> {
+        let key = |row: &FlowRow| (row.inside, row.flow);
+        let read = |place: &str| {
+            let (inside, flow) = place.split_once(' ')?;
+            Some((inside.parse().ok()?, FlowId(flow.parse().ok()?)))
+        };
+        let after = match place {
+            "" => None,
+            place => Some(read(place).ok_or_else(|| page::wrong(Self::LIST))?),
+        };
+        let (rows, has_more) = page::cut(runner.engine().nat().flows(), after.as_ref(), key);
+        let last = rows.last().filter(|_| has_more).map(key);
+        let next = last.map(|(inside, flow)| format!("{inside} {}", flow.0));
         let now = runner.now();
-        let mut rows: Vec<FlowRow> = runner.engine().nat().flows().collect();
-        rows.sort_by_key(|row| (row.inside, row.flow));
         let flow = |row: FlowRow| {
             let moved = (row.sent_bytes, row.received_bytes, row.used);
             let (sent_bytes, received_bytes, used) = runner.spliced(row.flow).unwrap_or(moved);
-            Self {
+            Flow {
                 transport: word_of(row.transport).to_owned(),
                 inside: row.inside,
                 remote: row.remote,
@@ -159,7 +200,7 @@ impl Flow {
                 idle_s: now.since(used).as_secs_f64(),
             }
         };
-        rows.into_iter().map(flow).collect()
+        Ok(Self { flows: rows.into_iter().map(flow).collect(), next })
     }
 }
 

@@ -2,7 +2,7 @@
 //!
 //! Its hosts get addresses by DHCP, DHCPv6 and router advertisements, and names from the name server inside.
 
-use crate::nat::model::Flow;
+use crate::nat::model::FlowPage;
 use crate::nat::own_addresses;
 use crate::nat::resolvers::{INTERVAL, Resolvers};
 use crate::nat::wanted::WantedNat;
@@ -135,10 +135,10 @@ fn number<T: FromStr<Err: Display>>(what: &str, text: &str) -> Result<T, String>
     text.parse().map_err(|error| format!("'{text}' is not {what}: {error}"))
 }
 
-/// The flows of a port, if it is a NAT.
-pub(crate) fn flows_of(port: &dyn Port) -> Option<Vec<Flow>> {
+/// The flows of a port after a place, if it is a NAT.
+pub(crate) fn flows_of(port: &dyn Port, after: &str) -> Option<crate::error::Result<FlowPage>> {
     let nat: &Nested<Gateway, Owner> = (port as &dyn Any).downcast_ref()?;
-    Some(Flow::all(nat.runner()))
+    Some(FlowPage::after(nat.runner(), after))
 }
 
 impl NatSpec {

@@ -1,5 +1,6 @@
 //! The keys of a profile: the one list of which options, file reader, `show` and schema are made.
 
+use crate::config::schema::keys;
 use crate::config::table::Table;
 use crate::config::value::{Kind, Value, Wrong, boolean, duration, integer, share, size};
 use adit_engine::netem::{
@@ -153,6 +154,11 @@ pub(super) fn schema(_: &mut SchemaGenerator) -> Schema {
     let is_shown = |key: &&ProfileKey| !["preset", "a-to-b", "b-to-a"].contains(&key.name);
     let keys: serde_json::Map<_, _> = KEYS.iter().filter(is_shown).map(one).collect();
     json_schema!({ "type": "object", "properties": keys })
+}
+
+/// The body of a request that changes a link.
+pub fn body(_: &mut SchemaGenerator) -> Schema {
+    keys(KEYS.iter().map(|key| (key.name, key.value, key.help)), &[])
 }
 
 fn true_if(on: bool) -> Option<String> {

@@ -1,6 +1,7 @@
 //! A service that runs for one command: it begins before the command and ends with it.
 
 use crate::control::http::Request;
+use crate::control::route::Route;
 use crate::error::{Error, Result};
 use crate::metrics::Snapshot;
 use crate::namespace::{Namespaces, Running};
@@ -61,6 +62,8 @@ impl<S: Service> Guest<S> {
 impl<S: Service> Service for Guest<S> {
     type Engine = S::Engine;
     type Change = S::Change;
+
+    const ROUTES: &'static [Route] = S::ROUTES;
 
     fn job(&self, trigger: &Trigger) -> Result<Job<S::Change>> {
         self.service.job(trigger)

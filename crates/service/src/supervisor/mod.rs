@@ -19,6 +19,7 @@ pub mod guest;
 mod hangup;
 mod limits;
 mod request;
+pub mod routes;
 
 pub use background::{Job, Trigger};
 pub use hangup::Hangup;
@@ -27,6 +28,7 @@ pub use request::{Done, DoneReply, read_request, value};
 
 use crate::control::http::{Method, Request, Ticket};
 use crate::control::notify::{Status, Watchdog, notify};
+use crate::control::route::Route;
 use crate::control::server::{Reply, Server};
 use crate::control::socket::ControlSocket;
 use crate::error::{Error, Result};
@@ -67,6 +69,9 @@ pub trait Service: Sized {
     type Engine: Engine;
     /// What a background job returns: a configuration that was read, ports that were opened.
     type Change: Send + 'static;
+
+    /// The requests that [`Service::answer`] and [`Service::job`] take, beside those of every service.
+    const ROUTES: &'static [Route];
 
     /// How to read what was asked for, given the state now. The job runs on another thread.
     ///
@@ -169,8 +174,11 @@ pub struct Supervisor<S: Service> {
 
 impl<S: Service> Supervisor<S> {
     /// A supervisor that answers at `socket` and reports to `events`.
-    pub const fn new(service: S, socket: ControlSocket, events: Events) -> Self {
+    pub fn new(service: S, mut socket: ControlSocket, events: Events) -> Self {
         let background = BackgroundReader::new();
+        if let Some(server) = &mut socket.server {
+            server.describe(routes::all(S::ROUTES), events.journal().clone());
+        }
         let (watchdog, scrapes, is_stopping) = (None, None, false);
         Self { service, socket, events, background, watchdog, scrapes, is_stopping }
     }
@@ -298,6 +306,13 @@ impl<S: Service> Supervisor<S> {
         scrapes.deliver(Box::new(move || metrics::text(name, snapshot)));
     }
 
+    /// Sends new events to clients that follow them.
+    fn publish(&mut self) {
+        if let Some(server) = &mut self.socket.server {
+            server.publish();
+        }
+    }
+
     /// Starts the next job, unless one runs.
     fn start_next(&mut self, runner: &mut Runner<S::Engine>) {
         while let Some(trigger) = self.background.next() {
@@ -377,10 +392,12 @@ impl<S: Service> Handler<S::Engine> for Supervisor<S> {
                 server.reply(client, &result.into());
             }
         }
+        self.publish();
         if self.is_stopping { Next::Stop } else { flow }
     }
 
     fn turn(&mut self, runner: &mut Runner<S::Engine>) {
         self.service.turn(runner);
+        self.publish();
     }
 }

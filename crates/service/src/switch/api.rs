@@ -1,15 +1,18 @@
 //! What a switch that runs can be asked and told.
 
 use crate::config::table::Table;
-use crate::config::value::{integer, mac, word_of};
+use crate::config::value::{mac, word_of};
 use crate::control::http::{Method, Request};
+use crate::control::page;
+use crate::control::route::{PAGE, Parameter, Route, SchemaOf, schema};
 use crate::control::server::Reply;
 use crate::error::{Error, Kind, Result};
 use crate::event::Event;
-use crate::nat::model::Flow;
+use crate::nat::model::{FLOWS, FlowPage};
 use crate::nat::port::flows_of;
-use crate::supervisor::{Done, read_request, value};
-use crate::switch::accelerate;
+use crate::supervisor::routes::RELOAD;
+use crate::supervisor::{Done, DoneReply, read_request, value};
+use crate::switch::changes::Changes;
 use crate::switch::codes::PORT;
 use crate::switch::mirror::DIRECTIONS;
 use crate::switch::model;
@@ -17,11 +20,65 @@ use crate::switch::news::cause_of;
 use crate::switch::port::vlan;
 use crate::switch::state::SwitchService;
 use crate::switch::wanted::{StaticAddress, WantedSwitch};
+use crate::switch::{accelerate, bodies};
 use adit_engine::PortId;
 use adit_engine::switch::{FdbEntry, FdbFlush, PortState, Switch, VlanId};
 use adit_runtime::Runner;
 use serde_json::Value;
 use std::collections::BTreeMap;
+
+/// The requests of a switch, beside those of every service.
+pub const ROUTES: &[Route] = &[
+    RELOAD,
+    Route::get("/switch", "the switch with its ports and mirrors", schema::<model::Switch>),
+    change(Method::Patch, "/switch", "changes keys of the switch", Some(bodies::of_switch)),
+    Route::get(
+        "/ports/{name}",
+        "a port; of one with several ends, each",
+        schema::<Vec<model::Port>>,
+    ),
+    change(Method::Post, "/ports", "adds a port", Some(bodies::of_new_port)),
+    change(Method::Patch, "/ports/{name}", "changes keys of a port", Some(bodies::of_port)),
+    change(Method::Delete, "/ports/{name}", "removes a port", None),
+    Route::get("/fdb", "a page of the address table", schema::<model::Page>).query(&[
+        PAGE,
+        Parameter::new("mac", "^[0-9A-Fa-f]{2}(:[0-9A-Fa-f]{2}){5}$", "only this address"),
+        Parameter::new("vlan", "^[1-9][0-9]{0,3}$", "only this VLAN"),
+        Parameter::new("port", "^.+$", "only this port"),
+    ]),
+    change(Method::Post, "/fdb", "adds a static address", Some(bodies::of_new_address)),
+    change(
+        Method::Delete,
+        "/fdb",
+        "removes an address, or all learned ones of a port and a VLAN",
+        Some(bodies::of_addresses),
+    ),
+    Route::get(
+        "/changes",
+        "the file of the switch, and the changes that are not in it",
+        schema::<Changes>,
+    )
+    .for_members(),
+    change(
+        Method::Post,
+        "/saved",
+        "a client has written `changes` of that list into the file",
+        Some(bodies::of_saved),
+    ),
+    FLOWS,
+];
+
+/// The list of addresses, in its tokens. A place is a slot: an entry that stays is found at or behind it.
+const FDB: &str = "addresses";
+
+const fn change(
+    method: Method,
+    path: &'static str,
+    summary: &'static str,
+    body: Option<SchemaOf>,
+) -> Route {
+    Route::change(method, path, summary, body, schema::<DoneReply>)
+}
 
 impl SwitchService {
     /// Answers a request for which nothing is read.
@@ -40,7 +97,7 @@ impl SwitchService {
                 self.get_port(runner, name).and_then(|ports| value(&ports))
             }
             (Method::Delete, ["ports", name]) => self.delete_port(runner, name),
-            (Method::Get, ["nat", "flows"]) => Self::get_flows(runner).and_then(|all| value(&all)),
+            (Method::Get, ["nat", "flows"]) => Self::get_flows(runner, request),
             (Method::Get, ["fdb"]) => self.get_addresses(runner, request),
             (Method::Post, ["fdb"]) => self.post_address(runner, request),
             (Method::Delete, ["fdb"]) => self.delete_addresses(runner, request),
@@ -151,22 +208,41 @@ impl SwitchService {
         list
     }
 
-    /// The flows of the ports that are NATs.
-    fn get_flows(runner: &Runner<Switch>) -> Result<Vec<Flow>> {
-        let ports = runner.engine().ports().filter_map(|id| flows_of(runner.port(id)?.0));
-        let nats: Vec<Vec<Flow>> = ports.collect();
-        let none = || Error::new(Kind::NotFound, &PORT, "no port of the switch is a NAT");
-        if nats.is_empty() { Err(none()) } else { Ok(nats.concat()) }
+    /// A page of the flows of the ports that are NATs: of one after the other.
+    fn get_flows(runner: &Runner<Switch>, request: &Request) -> Result<Value> {
+        let after = page::place(FlowPage::LIST, request)?;
+        let after = after.as_deref().map(|place| place.split_once(' ').unwrap_or((place, "")));
+        let from = after.map_or(Ok(0), |(port, _)| port.parse());
+        let from: u16 = from.map_err(|_| page::wrong(FlowPage::LIST))?;
+        let mut nats = runner.engine().ports().filter(|id| id.0 >= from).filter_map(|id| {
+            let after = after.filter(|_| id.0 == from).map_or("", |(_, place)| place);
+            Some((id, flows_of(runner.port(id)?.0, after)?))
+        });
+        let (id, flows) = match nats.next() {
+            Some((id, flows)) => (id, flows?),
+            None if after.is_some() => return value(&FlowPage::default()),
+            None => {
+                let message = "no port of the switch is a NAT";
+                return Err(Error::new(Kind::NotFound, &PORT, message));
+            }
+        };
+        let next = match flows.next {
+            Some(place) => Some(format!("{} {place}", id.0)),
+            None => nats.next().map(|(id, _)| id.0.to_string()),
+        };
+        let next = next.map(|place| page::token(FlowPage::LIST, &place));
+        value(&FlowPage { next, ..flows })
     }
 
     /// A page of the table; the keys of an address choose among those on it.
     fn get_addresses(&self, runner: &Runner<Switch>, request: &Request) -> Result<Value> {
-        let query = request.query.iter().map(|(key, text)| (key.clone(), text.clone().into()));
-        let (asked, from) =
-            read_request(&Value::Object(query.collect()), request.files, |table| {
-                let from = table.get("after", integer(0..=usize::MAX));
-                (Asked::read(table, false), from.unwrap_or(0))
-            })?;
+        let query = request.query.iter().filter(|(key, _)| key != "page");
+        let query = query.map(|(key, text)| (key.clone(), text.clone().into()));
+        let asked = read_request(&Value::Object(query.collect()), request.files, |table| {
+            Asked::read(table, false)
+        })?;
+        let from = page::place(FDB, request)?.map_or(Ok(0), |place| place.parse());
+        let from = from.map_err(|_| page::wrong(FDB))?;
         let ends = asked.port.map(|name| self.ends(&name)).transpose()?;
         let is_asked = |entry: &FdbEntry| {
             ends.as_ref().is_none_or(|ends| ends.contains(&entry.port))
@@ -174,6 +250,7 @@ impl SwitchService {
                 && asked.mac.is_none_or(|mac| entry.mac == mac)
         };
         let (entries, next) = runner.engine().fdb_page(from);
+        let next = next.map(|slot| page::token(FDB, &slot.to_string()));
         let now = runner.now();
         let one = |entry| model::Address::new(&entry, self.name_of(entry.port), now);
         value(&model::Page { addresses: entries.filter(is_asked).map(one).collect(), next })

@@ -8,6 +8,7 @@ use crate::switch::port::{TAGS, WantedPort, absolute_text, first_word};
 use crate::switch::wanted::{ACCELERATE, StaticAddress, WantedSwitch};
 use adit_engine::switch::{FrameMatch, PortConfig, StormConfig, SwitchConfig, TagKind, VlanMode};
 use adit_packet::units;
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value, json};
 use std::fmt;
@@ -23,7 +24,7 @@ pub(super) const FAMILIES: [&[&str]; 2] = [
 ];
 
 /// The reply to `GET /changes`.
-#[derive(Clone, Debug, Serialize, Deserialize)]
+#[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
 pub struct Changes {
     /// The file that the switch was started from.
     pub file: Option<String>,
@@ -32,7 +33,7 @@ pub struct Changes {
 }
 
 /// One difference between a running switch and its configuration. It prints as `show` has it.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(tag = "change", rename_all = "kebab-case")]
 pub enum Change {
     /// Keys at the top of the file.

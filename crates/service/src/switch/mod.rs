@@ -2,6 +2,7 @@
 
 mod accelerate;
 mod api;
+mod bodies;
 pub mod changes;
 pub mod codes;
 pub mod keys;
@@ -19,7 +20,10 @@ mod state;
 mod unsaved;
 pub mod wanted;
 
+pub use api::ROUTES;
+
 use crate::control::http::{Method, Request};
+use crate::control::route::Route;
 use crate::control::socket::ControlSocket;
 use crate::error::{Error, Result};
 use crate::event::Events;
@@ -119,6 +123,8 @@ impl SwitchService {
 impl Service for SwitchService {
     type Engine = Switch;
     type Change = reload::Change;
+
+    const ROUTES: &'static [Route] = ROUTES;
 
     fn job(&self, trigger: &Trigger) -> Result<Job<reload::Change>> {
         match trigger {

@@ -320,13 +320,13 @@ pub struct Mirror {
 }
 
 /// Some of the addresses of a switch's table.
-#[derive(Clone, Debug, Serialize, Deserialize)]
+#[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
 pub struct Page {
     /// The addresses, in no order.
     pub addresses: Vec<Address>,
-    /// Where to go on, as `after` of the next request; not there at the end.
+    /// The `page` of the next request; not there at the end.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub next: Option<usize>,
+    pub next: Option<String>,
 }
 
 /// An address of a switch's table.

@@ -12,6 +12,9 @@
 
 pub mod host;
 mod metrics;
+mod routes;
+
+pub use routes::ROUTES;
 
 use crate::address::{endpoint_text, udp};
 use crate::daemon::host::{Host, HostResult, SharedChanges, lock};
@@ -37,6 +40,7 @@ use adit_packet::Instant;
 use adit_runtime::port::kinds::device::DevicePort;
 use adit_runtime::{Event, Gone, Interest, Next, PeerOptions, PeerSockets, Runner, Token};
 use adit_service::control::http::{Method, Request};
+use adit_service::control::route::Route;
 use adit_service::control::server::Reply;
 use adit_service::error::{Error, Kind, Result, SYSTEM};
 use adit_service::event::Events;
@@ -548,6 +552,8 @@ impl Service for Daemon {
     type Engine = TunnelEngine;
     type Change = Change;
 
+    const ROUTES: &'static [Route] = ROUTES;
+
     /// Reads the files again and plans what they ask for. The tunnel has no other request that takes long.
     fn job(&self, _: &Trigger) -> Result<Job<Change>> {
         let (files, hooks) = (self.loaded.files.clone(), self.hook_policy);
@@ -597,6 +603,10 @@ impl Service for Daemon {
     fn answer(&mut self, runner: &mut Runner<TunnelEngine>, request: &Request) -> Answer {
         match (request.method, request.path.as_str()) {
             (Method::Get, "/tunnel") => Answer::from(self.status(runner)),
+            (Method::Get, "/tunnel/peers") => {
+                let page = state::PeerPage::of(runner, &self.endpoints, &self.rates, request);
+                Answer::from(page.and_then(|page| value(&page)))
+            }
             _ => Answer::Now(Reply::unknown_path(request)),
         }
     }
@@ -670,19 +680,8 @@ impl Service for Daemon {
                     self.peers.moved(runner, &peer, from, to);
                 }
                 TunnelEvent::Refused { peer, from } => self.peers.refused(runner, &peer, from),
-                TunnelEvent::ClockAhead { peer, by } => {
-                    let (peer, days) = (peer.to_base64(), by.as_secs() / (24 * 60 * 60));
-                    self.events.note(format!(
-                        "warning: the clock of peer {} is {days} days ahead of this machine's clock; \
-                         set the clock that is wrong",
-                        *peer
-                    ));
-                }
-                TunnelEvent::Cipher { peer, suite } => {
-                    let key = peer.to_base64();
-                    self.events
-                        .detail(format_args!("packets to {} are encrypted with {suite}", *key));
-                }
+                TunnelEvent::ClockAhead { peer, by } => self.peers.clock_ahead(&peer, by),
+                TunnelEvent::Cipher { peer, suite } => self.peers.cipher(&peer, suite),
                 TunnelEvent::NotPostQuantum { peer } => self.peers.not_post_quantum(&peer),
                 TunnelEvent::Heard { peer } => {
                     let config = runner.engine().tunnel.peer_config(&peer);

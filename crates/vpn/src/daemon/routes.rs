@@ -1,0 +1,13 @@
+//! The requests of a tunnel.
+
+use crate::state::{PeerPage, Reloaded, View};
+use adit_service::control::http::JSON;
+use adit_service::control::route::{PAGE, Route, SchemaOf, schema};
+use adit_service::supervisor::routes::RELOAD;
+
+/// The requests of a tunnel, beside those of every service.
+pub const ROUTES: &[Route] = &[
+    Route { reply: (JSON, schema::<Reloaded> as SchemaOf), ..RELOAD },
+    Route::get("/tunnel", "the tunnel with its peers", schema::<View>),
+    Route::get("/tunnel/peers", "a page of the peers", schema::<PeerPage>).query(&[PAGE]),
+];
