@@ -28,7 +28,7 @@ const COMMON: [Route; 5] = [
         ])
         .media("application/x-ndjson"),
     Route::get("/metrics", "metrics for Prometheus; OpenMetrics if 'Accept' asks for it", text)
-        .media("text/plain"),
+        .media("text/plain; version=0.0.4; charset=utf-8"),
     Route::change(Method::Post, "/stop", "ends the program", None, schema::<DoneReply>),
 ];
 
