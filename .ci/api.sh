@@ -40,10 +40,13 @@ inside() {
   "$ADIT" nat attach box --name nat >nat.log 2>&1 &
   (umask 077; printf '[Interface]\nPrivateKey = %s\nAddress = 10.9.0.1/24\n' "$("$ADIT" tunnel genkey)" >ta.conf)
   "$ADIT" tunnel up /run/ta.conf >tunnel.log 2>&1 &
-  check switch switch 8001
-  check netem netem 8002
-  check nat nat 8003
-  check tunnel ta 8004
+  local failed=0
+  check switch switch 8001 || failed=1
+  check netem netem 8002 || failed=1
+  check nat nat 8003 || failed=1
+  check tunnel ta 8004 || failed=1
+  [ $failed = 0 ] || tail -n 5 ./*.log >&2
+  exit $failed
 }
 
 if [ "${1-}" = inside ]; then

@@ -55,12 +55,15 @@ pub fn run() -> u8 {
         }
         Err(error) => misused(&error),
     };
+    adit_log::finish();
     if adit_runtime::panics::is_ending() { Exit::Bug.code() } else { exit.code() }
 }
 
 fn failed(output: &Output, error: &Error) -> Exit {
     let exit = Exit::of(error);
-    if exit != Exit::BrokenPipe {
+    if exit != Exit::BrokenPipe && !adit_log::report(&error.report) {
+        // What was logged before stands before it.
+        adit_log::finish();
         output.error(&error.report);
     }
     exit

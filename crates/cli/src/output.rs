@@ -68,6 +68,11 @@ impl Output {
         self.color_out
     }
 
+    /// Whether colours are on for standard error.
+    pub(crate) const fn is_colored_on_stderr(&self) -> bool {
+        self.color_err
+    }
+
     /// A line of what was asked for.
     pub(crate) fn line(&self, text: impl fmt::Display) -> io::Result<()> {
         let mut out = io::stdout().lock();

@@ -1,5 +1,6 @@
 //! The processes that have a TUN or TAP device open.
 
+use crate::netlink::Netlink;
 use crate::{IfName, Netns, sys};
 use rustix::fs::{CWD, Mode, OFlags, RawDir, openat, readlinkat_raw};
 use rustix::io::Errno;
@@ -63,6 +64,12 @@ pub struct Holders {
 /// # Errors
 /// As [`all_holders`].
 pub fn holders(name: &IfName, netns: Option<&Netns>) -> io::Result<Holders> {
+    // A device with one queue says whether that is attached, so nobody must be searched.
+    if let Ok(socket) = netns.map_or_else(Netlink::open, Netlink::open_in)
+        && matches!(sys::ethtool::single_queue(socket.as_fd(), name.as_bytes()), Ok(Some(0)))
+    {
+        return Ok(Holders::default());
+    }
     let mut found = search(Some(name), netns)?;
     let list = found.devices.remove(name).unwrap_or_default();
     Ok(Holders { list, partial: found.partial })

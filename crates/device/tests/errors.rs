@@ -990,6 +990,14 @@ fn a_name_in_another_namespace_is_another_device() {
     assert_eq!(there.list[0].pid, std::process::id());
     assert_eq!(adit_device::holders(&name("t0"), None).unwrap().list, here.list);
     drop(device);
+
+    // Held, although without a carrier; then by nobody.
+    support::run("ip tuntap add p0 mode tap");
+    let none = adit_device::holders(&name("p0"), None).unwrap();
+    assert!(none.list.is_empty() && !none.partial, "{none:?}");
+    let device = tap("p0").create(Create::Attach).open().unwrap();
+    device.set_carrier(false).unwrap();
+    assert_eq!(adit_device::holders(&name("p0"), None).unwrap().list.len(), 1);
 }
 
 #[test]

@@ -20,6 +20,8 @@ use std::os::fd::OwnedFd;
 const PREFIX: &str = "adit-";
 /// What they end with if nobody else wanted the qdisc.
 const WITH_CLSACT: &str = "-clsact";
+/// The longest of them: longer ones are somebody else's, and may be none of a socket.
+const NAME_LEN_MAX: usize = 28;
 
 /// How a program is put on what arrives at an interface.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -128,7 +130,8 @@ fn remove(netlink: &mut Netlink, index: IfIndex, name: &str) -> io::Result<()> {
 fn names(netlink: &mut Netlink, index: IfIndex) -> io::Result<Vec<String>> {
     let filters = netlink.ingress_filters(index)?.into_iter();
     let names = filters.filter_map(|filter| String::from_utf8(filter.name).ok());
-    Ok(names.filter(|name| name.starts_with(PREFIX)).collect())
+    let is_ours = |name: &String| name.starts_with(PREFIX) && name.len() <= NAME_LEN_MAX;
+    Ok(names.filter(is_ours).collect())
 }
 
 fn has_clsact(name: &str) -> bool {

@@ -131,10 +131,9 @@ fn root_frames_between_known_addresses_do_not_reach_the_socket() {
         send(&a, &there);
         assert!(goes_up(), "another epoch");
         path.set_epoch(1).unwrap();
-        let aged = Entry {
-            seen: monotonic() - Duration::from_secs(61),
-            ..entry(&b, B, 0, 1, FastForm::Kept)
-        };
+        let mut aged = entry(&b, B, 0, 1, FastForm::Kept);
+        aged.station.lifetime = Some(Duration::from_millis(10));
+        aged.seen -= Duration::from_secs(1);
         path.insert(&aged).unwrap();
         send(&a, &there);
         assert!(goes_up(), "the destination has aged");

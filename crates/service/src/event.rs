@@ -7,7 +7,10 @@
 //! The service's loop waits for its observer, so an observer must not block: `adit` writes through a
 //! [`Sink`](adit_runtime::record::sink::Sink), which drops lines when its reader is too slow.
 
+use crate::control::CONTROL;
+use crate::error::{Error, Kind, Result};
 use crate::journal::Journal;
+use crate::log::{Filter, LogRequest, LogStatus};
 use crate::netem::report::LinkStatus;
 use crate::netem::report::Links;
 use schemars::JsonSchema;
@@ -15,7 +18,8 @@ use serde::Serialize;
 use serde_json::Value;
 use std::fmt;
 use std::path::PathBuf;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use tracing::Level;
 
 /// Something that happened.
 #[derive(Clone, Debug, Serialize, JsonSchema)]
@@ -141,7 +145,10 @@ impl fmt::Display for Event {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Ready { name, socket, ports } => {
-                write!(f, "'{name}' is running: {}", ports.join(", "))?;
+                write!(f, "'{name}' is running")?;
+                if !ports.is_empty() {
+                    write!(f, ": {}", ports.join(", "))?;
+                }
                 match socket {
                     Some(path) => write!(f, " (control socket {})", path.display()),
                     None => f.write_str(" (no control socket)"),
@@ -171,13 +178,47 @@ impl fmt::Display for Event {
     }
 }
 
-/// Receives events. It must not block: the loop of the service waits for it.
+/// How a note begins that is a warning.
+const WARNING: &str = "warning: ";
+
+impl Event {
+    /// How important it is.
+    #[must_use]
+    pub fn level(&self) -> Level {
+        match self {
+            Self::Failed { .. } => Level::ERROR,
+            Self::PortGone { .. }
+            | Self::PortDown { .. }
+            | Self::MirrorEnded { .. }
+            | Self::News { .. } => Level::WARN,
+            Self::Note { message } if message.starts_with(WARNING) => Level::WARN,
+            Self::PeerConnected { .. } | Self::PeerDisconnected { .. } | Self::Detail { .. } => {
+                Level::DEBUG
+            }
+            _ => Level::INFO,
+        }
+    }
+}
+
+/// Receives events. After [`Observer::start`] it must not block: the loop of the service waits for it.
 pub trait Observer: Send {
     /// Something happened.
     fn event(&mut self, event: &Event);
 
     /// Writes what waits for a slow reader; called about once a second.
     fn flush(&mut self) {}
+
+    /// Packets move from now on. The process enters no namespace any more, so an observer may start a thread.
+    fn start(&mut self) {}
+
+    /// Reports or changes what is logged.
+    ///
+    /// # Errors
+    /// This observer has no log.
+    fn log(&mut self, request: LogRequest) -> Result<LogStatus> {
+        let _ = request;
+        Err(Error::new(Kind::Refused, &CONTROL, "this program has no log"))
+    }
 }
 
 /// Sends events to an observer and to a journal, from any thread.
@@ -203,6 +244,10 @@ impl Events {
         Self::new(Nobody)
     }
 
+    fn observer(&self) -> MutexGuard<'_, dyn Observer + 'static> {
+        self.observer.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
     /// Sends an event.
     pub fn send(&self, event: &Event) {
         // A state is asked for by GET, and can be long.
@@ -211,7 +256,7 @@ impl Events {
         {
             self.journal.push(&text);
         }
-        self.observer.lock().unwrap_or_else(PoisonError::into_inner).event(event);
+        self.observer().event(event);
     }
 
     /// Sends [`Event::Note`].
@@ -225,7 +270,7 @@ impl Events {
     }
 
     /// Sends [`Event::Failed`] with all problems of the error.
-    pub fn failed(&self, what: impl fmt::Display, error: &crate::error::Error) {
+    pub fn failed(&self, what: impl fmt::Display, error: &Error) {
         let mut message = format!("{what}: {}", error.report.message);
         for problem in &error.report.problems {
             let crate::config::problem::Problem { file, line, column, message: why, help, .. } =
@@ -246,7 +291,26 @@ impl Events {
 
     /// Writes what waits for a slow reader.
     pub fn flush(&self) {
-        self.observer.lock().unwrap_or_else(PoisonError::into_inner).flush();
+        self.observer().flush();
+    }
+
+    /// As [`Observer::start`].
+    pub fn start(&self) {
+        self.observer().start();
+    }
+
+    /// As [`Observer::log`].
+    ///
+    /// # Errors
+    /// The observer has no log.
+    pub fn log(&self, request: LogRequest) -> Result<LogStatus> {
+        self.observer().log(request)
+    }
+
+    /// Sets the filter of a configuration file.
+    pub fn configure_log(&self, filter: Option<&Filter>) {
+        // An observer without a log ignores it.
+        let _ = self.log(LogRequest::Configure(filter.cloned()));
     }
 }
 

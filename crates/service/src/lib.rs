@@ -37,7 +37,7 @@
 //! | [`config`] | reads TOML, words and JSON with all errors at once, each with its place |
 //! | [`control`] | JSON over HTTP on a unix socket: names, server, client |
 //! | [`metrics`] | what services count, as text for Prometheus |
-//! | [`event`], [`journal`] | what a service reports by itself, and the last of it with numbers |
+//! | [`event`], [`journal`], [`log`] | what a service reports by itself, the last of it with numbers, what is logged |
 //! | [`netem`] | the settings of an emulated link as text, and its report |
 //! | [`nat`] | the NAT as a service, and as a port |
 //! | [`kinds`] | the kinds of port: those of the runtime, and the NAT |
@@ -62,6 +62,7 @@ pub mod filter;
 pub mod journal;
 pub mod kinds;
 pub mod link;
+pub mod log;
 pub mod metrics;
 pub mod nat;
 pub mod netem;

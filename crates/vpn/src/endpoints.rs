@@ -230,11 +230,13 @@ impl Endpoints {
 
     /// A peer is silent: its name may lead elsewhere by now.
     pub fn silent(&mut self, peer: PublicKey) {
+        tracing::debug!(peer = %*peer.to_base64(), "the peer is silent");
         self.names.ask(peer);
     }
 
     /// A peer did not answer this many initiations in a row.
     pub fn unanswered(&mut self, runner: &mut Runner<TunnelEngine>, peer: &PublicKey, count: u8) {
+        tracing::debug!(peer = %*peer.to_base64(), count, "handshakes are not answered");
         self.streams.unanswered(runner, peer, count);
     }
 
@@ -284,6 +286,7 @@ impl Endpoints {
                 News::Found(key, address) if !self.streams.found_udp(&key, address) => {}
                 News::Failed(why) => self.unresolved(&why),
                 News::Found(key, address) => {
+                    tracing::debug!(peer = %*key.to_base64(), %address, "resolved the name");
                     let (TunnelEngine { tunnel, .. }, now, out) = runner.engine_and_outbox();
                     tunnel.set_endpoint(&key, Endpoint::Udp(address));
                     let keeps_alive = tunnel

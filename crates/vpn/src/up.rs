@@ -111,6 +111,7 @@ impl Options {
     pub fn run(&self, events: &Events, ready: impl FnOnce()) -> Result<Option<ExitStatus>> {
         memory::hide();
         let loaded = self.load()?;
+        events.configure_log(loaded.config.interface.log.as_ref());
         let name = loaded.name;
         let claim = claim(name)?;
         if loaded.config.interface.save_config {

@@ -12,6 +12,7 @@ use crate::color::Color;
 use crate::context::Context;
 use crate::exit::Exit;
 use crate::output::{Output, table};
+use crate::show::events::{Json, LogArgs};
 use adit_device::Mode;
 use adit_device::netlink::{IpPrefix, LinkFlags, LinkInfo, Netlink};
 use adit_lab::live::LAB;
@@ -24,6 +25,7 @@ use adit_runtime::record::sink::{Sink, whole_lines};
 use adit_service::control::client::Client;
 use adit_service::error::{Entry, Error, Kind, Result};
 use adit_service::filter::{CompileError, Filter};
+use adit_service::log::TargetId;
 use clap::ValueEnum;
 use schemars::JsonSchema;
 use serde::Serialize;
@@ -107,6 +109,8 @@ pub(crate) struct Args {
     /// Register this program with Wireshark and tshark
     #[arg(long, conflicts_with_all = ["name", "interface", "read", "write", "list_interfaces"])]
     install_extcap: bool,
+    #[command(flatten)]
+    log: LogArgs,
 }
 
 /// `--mode`.
@@ -228,7 +232,8 @@ impl Args {
 
     fn capture(self, plan: Plan, output: &Output) -> Result<Exit> {
         let Plan { wanted, rotation, filter } = plan;
-        let mut note = |text: String| output.note(adit_service::text::clean(&text));
+        let events = self.log.begin(output, TargetId::CAPTURE, Json::None)?;
+        let mut note = |text: String| events.note(text);
         let in_kernel = filter.as_ref().filter(|filter| filter.suits_the_kernel());
         let in_kernel = in_kernel.map(|filter| &filter.program);
         let source =
@@ -252,8 +257,9 @@ impl Args {
             interface: (source.name().to_string(), source.link_type()),
         };
         let capture = Capture { signals, source, responder, duration: self.duration, outputs };
+        events.start();
         let (summary, result) = capture.run();
-        output.note(summary);
+        events.note(summary);
         match result {
             Err(error) if error.is_reader_gone() => Ok(Exit::BrokenPipe),
             Err(error) => Err(end_error(&error)),
@@ -520,6 +526,7 @@ fn extcap_args(
         snaplen: SNAP_LEN,
         no_promisc: false,
         install_extcap: false,
+        log: LogArgs::default(),
     })
 }
 

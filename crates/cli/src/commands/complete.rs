@@ -18,9 +18,10 @@ use adit_engine::netem::Preset;
 use adit_lab::live::LAB;
 use adit_runtime::Kind;
 use adit_runtime::text::netns::open_netns;
-use adit_service::control::client::{Client, instances};
+use adit_service::control::client::{self, Client, instances};
 use adit_service::error::Result;
 use adit_service::kinds::KINDS;
+use adit_service::log;
 use adit_service::nat::model::{Nat, Published};
 use adit_service::switch::{keys, model};
 use adit_topology::report::Lab;
@@ -70,6 +71,10 @@ enum Names {
     Schemas,
     /// Codes of errors.
     Codes,
+    /// Targets and levels of a log, after what stands before the last comma.
+    LogFilter,
+    /// Running programs of all kinds; targets and levels of a log.
+    RunningOrLogFilter,
 }
 
 const NODES: Names = Names::Lab { nodes: true, links: false };
@@ -87,6 +92,8 @@ const NAMED: &[(&str, &str, Names)] = &[
     ("capture", "name", Names::Interfaces),
     ("capture", "interface", Names::Interfaces),
     ("explain", "code", Names::Codes),
+    ("", "log", Names::LogFilter),
+    ("log", "words", Names::RunningOrLogFilter),
     ("schema", "name", Names::Schemas),
     ("switch", "port", Names::NewPort { of_switch: true }),
     ("switch port add", "port", Names::NewPort { of_switch: true }),
@@ -274,6 +281,11 @@ impl Names {
             Self::Parameters => Vec::new(),
             Self::Topologies => Topology::shapes().map(|shape| format!("{shape},")).collect(),
             Self::Schemas => schemas().into_iter().map(|(name, _)| name.to_owned()).collect(),
+            Self::LogFilter => log::completions(word),
+            Self::RunningOrLogFilter => {
+                let names = client::running().into_iter().map(|one| one.name);
+                names.chain(log::completions(word)).chain(["default".to_owned()]).collect()
+            }
             Self::Codes => explain::catalog().into_iter().map(|one| one.code.to_owned()).collect(),
         }
     }

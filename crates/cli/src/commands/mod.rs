@@ -12,6 +12,7 @@ pub(crate) mod explain;
 mod exporter;
 mod lab;
 mod list;
+mod log;
 mod man;
 mod names;
 mod nat;
@@ -142,6 +143,8 @@ commands! {
     /// List running switches, links and tunnels
     #[command(visible_alias = "ls")]
     List(list::Args) ["list": Vec<list::Running>]
+    /// Show or change what a running program logs
+    Log(log::Args) ["log": adit_service::log::LogStatus]
     /// Serve the metrics of all running programs on one TCP address
     Exporter(exporter::Args) []
     /// Check configuration files and report every error
@@ -163,11 +166,12 @@ commands! {
 }
 
 /// The schemas of outputs that several subcommands have.
-const SHARED_SCHEMAS: [NamedSchema; 10] = [
+const SHARED_SCHEMAS: [NamedSchema; 11] = [
     ("done", schema_of::<adit_service::supervisor::DoneReply>),
     ("dry-run", schema_of::<Rehearsal>),
     ("error", schema_of::<Report>),
     ("events", schema_of::<adit_service::event::Event>),
+    ("log-line", schema_of::<adit_log::Line<'static>>),
     ("openapi-lab", || openapi("lab", adit_lab::live::ROUTES)),
     ("openapi-nat", || openapi("nat", adit_service::nat::ROUTES)),
     ("openapi-netem", || openapi("netem", adit_service::link::ROUTES)),

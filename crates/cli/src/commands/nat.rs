@@ -4,7 +4,8 @@ use crate::commands::names::{DnsWord, NameWord, names, servers};
 use crate::commands::running::{Named, SWITCH, Which, ask, list, pages, send};
 use crate::context::Context;
 use crate::exit::Exit;
-use crate::show::{events, nat};
+use crate::show::events::{Json, LogArgs};
+use crate::show::nat;
 use adit_device::{IfName, Mode};
 use adit_nat::{Access, Destination, InsideAddresses, Publishing, UdpFiltering};
 use adit_packet::IpPrefix;
@@ -14,6 +15,7 @@ use adit_service::control::client::Client;
 use adit_service::control::http::Method;
 use adit_service::error::{Error, Result};
 use adit_service::link::wanted::Keys;
+use adit_service::log::TargetId;
 use adit_service::metrics::ListenAddress;
 use adit_service::namespace::attach::Target;
 use adit_service::nat::model::{Flow, FlowPage, Nat};
@@ -78,6 +80,8 @@ pub(crate) struct AttachArgs {
     /// What adit does without once it runs: 'try' is all that this machine allows
     #[arg(long, value_name = "require|try|off", default_value = "try", hide_default_value = true)]
     sandbox: Level,
+    #[command(flatten)]
+    log: LogArgs,
 }
 
 #[derive(Debug, clap::Args)]
@@ -106,6 +110,8 @@ pub(crate) struct ServeArgs {
     /// What adit does without once it runs: 'try' is all that this machine allows
     #[arg(long, value_name = "require|try|off", default_value = "try", hide_default_value = true)]
     sandbox: Level,
+    #[command(flatten)]
+    log: LogArgs,
 }
 
 #[derive(Debug, clap::Args)]
@@ -256,7 +262,8 @@ impl AttachArgs {
         if context.is_rehearsal(&attach::actions(&target, &wanted))? {
             return Ok(Exit::Ok);
         }
-        attach::run(&target, &wanted, self.sandbox, &events::printed(&context.output))?;
+        let events = self.log.begin(&context.output, TargetId::NAT, Json::Stdout)?;
+        attach::run(&target, &wanted, self.sandbox, &events)?;
         Ok(Exit::Ok)
     }
 }
@@ -280,7 +287,8 @@ impl ServeArgs {
         if context.is_rehearsal(&ports.actions(&wanted))? {
             return Ok(Exit::Ok);
         }
-        serve::run(&ports, &wanted, self.sandbox, &events::printed(&context.output))?;
+        let events = self.log.begin(&context.output, TargetId::NAT, Json::Stdout)?;
+        serve::run(&ports, &wanted, self.sandbox, &events)?;
         Ok(Exit::Ok)
     }
 }

@@ -6,7 +6,7 @@ use crate::exit::Exit;
 use crate::netem::preview::Preview;
 use crate::netem::{charts, preview};
 use crate::show;
-use crate::show::events;
+use crate::show::events::{Json, LogArgs};
 use adit_chart::{Charset, Page};
 use adit_service::config::problems::Problems;
 use adit_service::control::http::Method;
@@ -16,6 +16,7 @@ use adit_service::event::Event;
 use adit_service::file;
 use adit_service::link;
 use adit_service::link::wanted::{Keys, Plan};
+use adit_service::log::TargetId;
 use adit_service::metrics::ListenAddress;
 use adit_service::netem::keys::{KEYS, ProfileKey};
 use adit_service::netem::profile;
@@ -78,6 +79,8 @@ struct RunArgs {
     metrics: Option<ListenAddress>,
     #[command(flatten)]
     keys: KeyArgs,
+    #[command(flatten)]
+    log: LogArgs,
 }
 
 #[derive(Debug, Subcommand)]
@@ -227,7 +230,8 @@ impl RunArgs {
         if context.is_rehearsal(&link::actions(&wanted))? {
             return Ok(Exit::Ok);
         }
-        let status = link::run(plan, wanted, events::printed(&context.output))?;
+        let events = self.log.begin(&context.output, TargetId::NETEM, Json::Stdout)?;
+        let status = link::run(plan, wanted, events)?;
         if context.output.json {
             context.output.value(&Event::Report { link: Box::new(status) })?;
         } else {

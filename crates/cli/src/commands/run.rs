@@ -3,8 +3,9 @@
 use crate::commands::nat::{DatapathWord, NatArgs};
 use crate::context::Context;
 use crate::exit::Exit;
-use crate::show::events;
+use crate::show::events::{Json, LogArgs};
 use adit_service::error::{Error, Kind, Result};
+use adit_service::log::TargetId;
 use adit_service::namespace::COMMAND;
 use adit_service::nat::wanted::WantedNat;
 use adit_service::sandbox::Level;
@@ -52,6 +53,8 @@ pub(crate) struct Args {
     /// What adit does without, once the command runs: 'try' is all that this machine allows
     #[arg(long, value_name = "require|try|off", default_value = "try", hide_default_value = true)]
     sandbox: Level,
+    #[command(flatten)]
+    log: LogArgs,
     /// The command and its arguments
     #[arg(value_name = "COMMAND", trailing_var_arg = true, allow_hyphen_values = true)]
     command: Vec<OsString>,
@@ -96,7 +99,10 @@ impl Args {
         if context.is_rehearsal(&options.steps())? {
             return Ok(Exit::Ok);
         }
-        match run::run(&options, &events::printed(&context.output)) {
+        let is_tunnel = matches!(options.net, Net::Tunnel(_));
+        let target = if is_tunnel { TargetId::TUNNEL } else { TargetId::NAT };
+        let events = self.log.begin(&context.output, target, Json::Stdout)?;
+        match run::run(&options, &events) {
             Ok(status) => Ok(Exit::Program(status)),
             Err(error) if error.report.code == COMMAND.code => {
                 context.output.error(&error.report);

@@ -171,7 +171,7 @@ fn print_done(context: &Context, client: &Client, reply: Value) -> Result<Exit> 
     Ok(Exit::Ok)
 }
 
-fn other_version(client: &Client, error: &serde_json::Error) -> Error {
+pub(super) fn other_version(client: &Client, error: &serde_json::Error) -> Error {
     let message = format!("'{}' runs another version of adit: {error}", client.name());
     Error::new(Kind::Refused, &adit_service::control::CONTROL, message).object(client.name())
 }

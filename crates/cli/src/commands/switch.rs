@@ -5,7 +5,7 @@ mod save;
 use crate::commands::running::{Named, SWITCH, Which, ask, list, pages, send, with_folder};
 use crate::context::Context;
 use crate::exit::Exit;
-use crate::show::events;
+use crate::show::events::{Json, LogArgs};
 use crate::show::switch as text;
 use adit_service::config::problems::Problems;
 use adit_service::config::read;
@@ -15,6 +15,7 @@ use adit_service::control::http::{Method, escape};
 use adit_service::control::name::Name;
 use adit_service::error::{Error, Result};
 use adit_service::kinds;
+use adit_service::log::TargetId;
 use adit_service::metrics::ListenAddress;
 use adit_service::switch;
 use adit_service::switch::keys;
@@ -91,6 +92,8 @@ struct RunArgs {
     /// Let the kernel forward between dev: ports where nothing else is done with a frame
     #[arg(long, value_name = "auto|off|require")]
     accelerate: Option<String>,
+    #[command(flatten)]
+    log: LogArgs,
     /// Serve the metrics by TCP as well, at 127.0.0.1 unless an address is given
     #[arg(long, value_name = "[ADDR:]PORT")]
     metrics: Option<ListenAddress>,
@@ -283,7 +286,8 @@ impl RunArgs {
         if context.is_rehearsal(&switch_plan::actions(&wanted))? {
             return Ok(Exit::Ok);
         }
-        switch::run(plan, wanted, events::printed(&context.output)).map(|()| Exit::Ok)
+        let events = self.log.begin(&context.output, TargetId::SWITCH, Json::Stdout)?;
+        switch::run(plan, wanted, events).map(|()| Exit::Ok)
     }
 }
 

@@ -1,106 +1,112 @@
-//! Events on standard error for people, or with `--json` on standard output, one line each.
+//! The events of a service in its log, and with `--json` on standard output, one line each.
 
-use crate::output::{Output, clean};
+use crate::output::Output;
 use crate::show::{link, switch};
+use adit_log::{Format, Log, Settings};
 use adit_runtime::record::sink::{Sink, whole_lines};
+use adit_service::error::Result;
 use adit_service::event::{Event, Events, Observer};
+use adit_service::log::{Filter, Levels, LogRequest, LogStatus, TargetId};
 use serde_json::Value;
 use std::time::Instant;
+use tracing::level_filters::LevelFilter;
 
-/// Prints events without ever waiting for their reader: lines that a slow reader leaves no room for are
-/// lost.
-struct Printer {
+/// The options of the log, of every command that runs until it is stopped.
+#[derive(Clone, Debug, Default, clap::Args)]
+#[command(next_help_heading = "Log")]
+pub(crate) struct LogArgs {
+    /// Log from this level on, for all or by target: 'debug', 'tunnel=debug,host=warn'; 'adit log' changes it later
+    #[arg(long, value_name = "FILTER", env = "ADIT_LOG", hide_env_values = true)]
+    log: Option<Filter>,
+    /// Log as text, as lines of JSON, or to the journal; the default under systemd is the journal
+    #[arg(long, value_name = "text|json|journal", env = "ADIT_LOG_FORMAT", hide_env_values = true)]
+    log_format: Option<Format>,
+}
+
+/// Where the events of a service go, beside its log.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Json {
+    /// With `--json` to standard output.
+    Stdout,
+    /// With `--json` as the lines of the log: standard output is a port, or there is none.
+    Log,
+    /// Nowhere: `--json` is about something else.
+    None,
+}
+
+/// Events of a service, to its log and as JSON.
+struct Reporter {
     output: Output,
+    log: Log,
+    format: Format,
+    target: TargetId,
     /// `None` after the reader has gone: that is no reason to stop the traffic.
-    sink: Option<Sink>,
+    json: Option<Sink>,
+    /// Lines that a slow reader of JSON left no room for.
+    lost: u64,
 }
 
-/// Events of a service that prints them.
-pub(crate) fn printed(output: &Output) -> Events {
-    let sink = if output.json { Sink::stdout(whole_lines) } else { Sink::stderr(whole_lines) };
-    Events::new(Printer { output: output.clone(), sink: sink.ok() })
-}
-
-/// Prints events on standard error; `up` says that it is ready.
-struct Notes {
-    output: Output,
-    /// As in [`Printer`]. `None` in the background, which replaces standard error by /dev/null.
-    sink: Option<Sink>,
-    in_background: bool,
-}
-
-/// Events of a tunnel on standard error, or whatever a program in the background makes of it.
-pub(crate) fn noted(output: &Output, in_background: bool) -> Events {
-    let sink = if in_background { None } else { Sink::stderr(whole_lines).ok() };
-    Events::new(Notes { output: output.clone(), sink, in_background })
-}
-
-/// Adds a line without waiting.
-fn append(sink: &mut Option<Sink>, text: &str) {
-    if let Some(open) = sink {
-        // `flush` sees what fails here.
-        let _ = open.append(format!("{text}\n").as_bytes(), Instant::now());
-    }
-    flush(sink);
-}
-
-/// Writes what its reader takes now.
-fn flush(sink: &mut Option<Sink>) {
-    if sink.as_mut().is_some_and(|sink| sink.flush().is_err()) {
-        *sink = None;
-    }
-}
-
-/// The line of an event; `None` for the state after SIGUSR1, which is for people.
-fn json(event: &Event) -> Option<String> {
-    // An event consists of numbers and strings: it always has a JSON form.
-    serde_json::to_string(event).ok().filter(|_| !matches!(event, Event::Status { .. }))
-}
-
-/// Whether people see it with `-v` only.
-const fn is_detail(event: &Event) -> bool {
-    matches!(
-        event,
-        Event::Detail { .. } | Event::PeerConnected { .. } | Event::PeerDisconnected { .. }
-    )
-}
-
-impl Observer for Notes {
-    fn event(&mut self, event: &Event) {
-        let Self { output, sink, in_background } = self;
-        let text = match event {
-            event if output.json => json(event),
-            Event::Status { .. } | Event::Ready { .. } => None,
-            event if is_detail(event) && output.verbose == 0 => None,
-            event => Some(event.to_string()),
+impl LogArgs {
+    /// Begins the log of a service; `target` is that of its events.
+    pub(crate) fn begin(&self, output: &Output, target: TargetId, json: Json) -> Result<Events> {
+        let is_line = json == Json::Log && output.json;
+        let sink = (json == Json::Stdout && output.json).then(|| Sink::stdout(whole_lines).ok());
+        let sink = sink.flatten();
+        let all = Levels::all;
+        let levels = match output.verbose {
+            _ if output.quiet || sink.is_some() => all(LevelFilter::OFF),
+            0 if !is_line => all(LevelFilter::INFO),
+            0 | 1 => all(LevelFilter::INFO).with(target, LevelFilter::DEBUG),
+            2 => all(LevelFilter::DEBUG),
+            _ => all(LevelFilter::TRACE),
         };
-        match text.filter(|_| !output.quiet) {
-            Some(text) if *in_background => output.note(text),
-            Some(text) => append(sink, &text),
-            None => {}
-        }
-    }
-
-    fn flush(&mut self) {
-        flush(&mut self.sink);
+        let usual = || if is_line { Format::Json } else { Format::of_environment() };
+        let format = self.log_format.unwrap_or_else(usual);
+        let (filter, colors) = (self.log.clone(), output.is_colored_on_stderr());
+        let log = Log::install(Settings { target, levels, filter, format, colors })?;
+        Ok(Events::new(Reporter {
+            output: output.clone(),
+            log,
+            format,
+            target,
+            json: sink,
+            lost: 0,
+        }))
     }
 }
 
-impl Printer {
-    /// The line or lines of an event; `None` if it is not printed.
+impl Reporter {
+    /// Adds a line of JSON without waiting for its reader.
+    fn append(&mut self, event: &Event) {
+        // The state after SIGUSR1 is for people.
+        if matches!(event, Event::Status { .. }) {
+            return;
+        }
+        if let Some(sink) = &mut self.json {
+            // An event consists of numbers and strings: it always has a JSON form.
+            let line = serde_json::to_string(event).unwrap_or_default() + "\n";
+            match sink.append(line.as_bytes(), Instant::now()) {
+                Ok(true) => {}
+                Ok(false) => self.lost += 1,
+                // `flush` sees what fails here.
+                Err(failure) => self.lost += failure.lost,
+            }
+        }
+        self.flush();
+    }
+
+    /// The text of an event for people, where it is not its message; `None` if it is not printed.
     fn text(&self, event: &Event) -> Option<String> {
-        if self.output.json {
-            return json(event);
+        let is_tunnel = self.target == TargetId::TUNNEL;
+        match event {
+            Event::Ready { .. } if is_tunnel && self.format == Format::Text => {
+                Some("up".to_owned())
+            }
+            Event::Status { .. } if is_tunnel => None,
+            Event::LinkEnded { port, link } => Some(link::of_port(port, link).join("\n")),
+            Event::Status { status } => Some(self.status(status)),
+            event => Some(event.to_string()),
         }
-        if self.output.quiet || is_detail(event) && self.output.verbose == 0 {
-            return None;
-        }
-        Some(match event {
-            Event::LinkEnded { port, link } => link::of_port(&clean(port), link).join("\n"),
-            Event::Status { status } => self.status(status),
-            // Each line by itself: `clean` would escape the ends of lines.
-            event => event.to_string().lines().map(clean).collect::<Vec<_>>().join("\n"),
-        })
     }
 
     /// A status as `show` prints it.
@@ -115,13 +121,40 @@ impl Printer {
     }
 }
 
-impl Observer for Printer {
+impl Observer for Reporter {
     fn event(&mut self, event: &Event) {
-        let Some(text) = self.text(event) else { return };
-        append(&mut self.sink, &text);
+        self.append(event);
+        match (self.format, event) {
+            (Format::Json, Event::Status { .. }) => {}
+            (Format::Json, event) => self.log.event(event, None),
+            (_, event) => {
+                if let Some(text) = self.text(event) {
+                    self.log.event(event, Some(text));
+                }
+            }
+        }
     }
 
     fn flush(&mut self) {
-        flush(&mut self.sink);
+        let Some(sink) = &mut self.json else { return };
+        if let Err(failure) = sink.flush() {
+            self.lost += failure.lost;
+            self.json = None;
+        }
+        let has_room = self.json.as_ref().is_none_or(|sink| !sink.is_pending());
+        if has_room && self.lost > 0 {
+            let message =
+                format!("warning: {} events were lost: their reader is too slow", self.lost);
+            self.lost = 0;
+            self.log.event(&Event::Note { message }, None);
+        }
+    }
+
+    fn start(&mut self) {
+        self.log.start();
+    }
+
+    fn log(&mut self, request: LogRequest) -> Result<LogStatus> {
+        self.log.log(request)
     }
 }

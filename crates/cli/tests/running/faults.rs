@@ -185,7 +185,7 @@ fn a_storm_of_signals_ends_nothing_but_the_last_one_does() {
 #[test]
 #[ignore = "needs the initial user namespace"]
 fn root_others_may_read_and_change_nothing() {
-    hosts(&[]);
+    hosts(&["na"]);
     let _program = Program::start("switch --port tap:a --port tap:b");
     let program = crate::support::adit_of_all();
     let as_other = |user: &str, words: &str| {
@@ -200,6 +200,12 @@ fn root_others_may_read_and_change_nothing() {
     {
         let (ok, text) = as_other(nobody, words);
         assert!(!ok && text.contains("permission denied") && text.contains("as root"), "{text}");
+    }
+    // A NAT in its sandbox lives on.
+    let _nat = Program::start("nat attach na --sandbox require");
+    for user in [nobody, "--reuid=65534 --regid=0 --clear-groups"] {
+        let (ok, text) = try_run(&format!("setpriv {user} --inh-caps=-all {program} nat show nat"));
+        assert!(ok, "{text}");
     }
     // A supplementary group counts as much as the first.
     let member = "--reuid=65534 --regid=65534 --groups=0";

@@ -7,6 +7,7 @@ mod accelerate;
 mod api;
 mod check;
 mod faults;
+mod log;
 mod metrics;
 mod names;
 mod netem;

@@ -6,9 +6,9 @@ use super::tree::{Sources, Target, Tree};
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 
-const CRATES: [&str; 17] = [
+const CRATES: [&str; 18] = [
     "simd", "packet", "chart", "device", "engine", "fastpath", "tunnel", "nat", "sim", "runtime",
-    "decode", "host", "service", "vpn", "topology", "lab", "cli",
+    "decode", "host", "service", "log", "vpn", "topology", "lab", "cli",
 ];
 
 /// Which folder of a crate may use which: a line for each folder that uses others.

@@ -52,11 +52,40 @@ fn without_tests(text: &str) -> &str {
     &text[..text.find("\n#[cfg(test)]\nmod tests {").unwrap_or(text.len())]
 }
 
+/// Crates on the way of a packet have no `tracing`, so no call of it can be there; and each module with messages
+/// is in the table of targets.
+#[test]
+fn what_moves_packets_logs_nothing() {
+    let mut logging = BTreeSet::new();
+    for entry in fs::read_dir(root().join("crates")).unwrap() {
+        let manifest =
+            fs::read_to_string(entry.as_ref().unwrap().path().join("Cargo.toml")).unwrap();
+        if manifest.contains("\ntracing") {
+            logging.insert(entry.unwrap().file_name().into_string().unwrap());
+        }
+    }
+    let expected = ["cli", "host", "log", "service", "vpn"].map(str::to_owned);
+    assert_eq!(logging, BTreeSet::from(expected));
+    let table = fs::read_to_string(root().join("crates/service/src/log.rs")).unwrap();
+    for (path, text) in sources() {
+        let inside = path.strip_prefix(root().join("crates")).unwrap().to_str().unwrap();
+        let mut lines = without_tests(&text).lines().filter(|line| !line.starts_with("//!"));
+        if is_test(inside) || !lines.any(|line| line.contains("tracing::debug!")) {
+            continue;
+        }
+        let module = inside.replacen("/src/", "/", 1).replace(['/'], "::");
+        let module = format!("adit_{}", module.trim_end_matches(".rs"));
+        let has = |name: &str| table.contains(&format!("\"{name}\""));
+        let mut parts = module.match_indices("::").map(|(at, _)| &module[..at]);
+        assert!(parts.any(has) || has(&module), "{module} has no target in service/src/log.rs");
+    }
+}
+
 /// The crates point down only. Tests may use the simulator from anywhere, and those
 /// of the simulator the tunnel and the NAT, those of the runtime the NAT.
 #[test]
 fn crates_depend_as_the_plan_says() {
-    let allowed: [(&str, &[&str]); 17] = [
+    let allowed: [(&str, &[&str]); 18] = [
         ("simd", &[]),
         ("packet", &["simd"]),
         ("chart", &[]),
@@ -70,6 +99,7 @@ fn crates_depend_as_the_plan_says() {
         ("decode", &["runtime", "packet"]),
         ("host", &["runtime", "engine", "device", "packet"]),
         ("service", &["host", "runtime", "nat", "engine", "device", "packet"]),
+        ("log", &["service"]),
         ("vpn", &["service", "runtime", "tunnel", "nat", "engine", "device", "packet"]),
         ("topology", &["service", "tunnel", "nat", "engine", "device", "packet"]),
         (
@@ -82,8 +112,8 @@ fn crates_depend_as_the_plan_says() {
         (
             "cli",
             &[
-                "lab", "topology", "vpn", "decode", "chart", "service", "runtime", "tunnel", "nat",
-                "engine", "device", "packet",
+                "lab", "topology", "vpn", "log", "decode", "chart", "service", "runtime", "tunnel",
+                "nat", "engine", "device", "packet",
             ],
         ),
     ];

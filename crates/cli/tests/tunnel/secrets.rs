@@ -158,3 +158,64 @@ fn root_another_user_is_refused_by_both_sockets() {
     std::fs::remove_file(program).unwrap();
     reaches(&world.a, "10.9.0.2");
 }
+
+/// With everything logged, through a start, sessions, a reload, changes by `wg`, and a failure, no key that the
+/// tunnel has is in the log in any form.
+#[test]
+fn no_key_is_in_the_log_at_any_level() {
+    const FORMS: &str = "
+import base64, sys
+data = open(sys.argv[1], 'rb').read()
+for text in sys.argv[2:]:
+    raw = base64.b64decode(text)
+    lists = [', '.join(str(byte) for byte in raw[:8]), ', '.join(str(byte) for byte in raw[8:16])]
+    parts = [raw[:8], raw[8:16], text[:12].encode(), text[12:24].encode(), raw.hex()[:16].encode()]
+    for part in parts + [raw.hex()[16:32].encode(), raw.hex()[:16].upper().encode()] + [one.encode() for one in lists]:
+        if part in data:
+            print(text, part)
+print(len(data))
+";
+    let world = World::new();
+    let [shared, second] = [0, 1].map(|_| adit("tunnel genpsk").trim().to_owned());
+    let psk = format!("PresharedKey = {shared}");
+    let (a, b) = world.pair("192.0.2.2:51820", [("", psk.as_str()), ("", psk.as_str())]);
+    let everything = "-vvv --log trace --log-format json --hooks run";
+    let log = world.folder.join("log");
+    let into = std::fs::File::create(&log).unwrap();
+    let mut command = bare(ADIT);
+    command.args(["-n", &world.a.path(), "tunnel", "up"]).arg(&a);
+    let _ta = Running(command.args(everything.split(' ')).stderr(into).spawn().unwrap());
+    let _tb = world.up(&world.b, &b, "");
+    reaches(&world.a, "10.9.0.2");
+    let text = std::fs::read_to_string(&a).unwrap();
+    let private = text.lines().find_map(|line| line.strip_prefix("PrivateKey = ")).unwrap();
+    let peer = text.lines().find_map(|line| line.strip_prefix("PublicKey = ")).unwrap();
+    let file = world.write("second.key", &second);
+    world.a.run(&format!("wg set ta peer {peer} preshared-key {}", file.display()));
+    world.a.run("wg show ta dump");
+    world.write("ta.conf", &text.replace(&shared, &second));
+    adit("tunnel reload ta");
+    // A key that is wrong is an error about a key.
+    world.write("ta.conf", &text.replace(private, &private[1..]));
+    assert!(!adit_succeeds("tunnel reload ta"));
+    adit("-v tunnel show ta");
+    adit("tunnel down ta");
+    let log = log.display().to_string();
+    let found = text_of(&["python3", "-c", FORMS, &log, private, &shared, &second]);
+    let len: usize =
+        found.trim().parse().unwrap_or_else(|_| panic!("a key is in the log: {found}"));
+    let written = std::fs::read_to_string(&log).unwrap();
+    assert!(len > 1000 && written.contains("\"target\":\"host\""), "{written}");
+    assert!(written.contains("handshake with") && written.contains("reload failed"), "{written}");
+}
+
+fn adit_succeeds(line: &str) -> bool {
+    command([ADIT].into_iter().chain(line.split(' '))).output().unwrap().status.success()
+}
+
+/// What a command prints.
+fn text_of(words: &[&str]) -> String {
+    let output = command(words).output().unwrap();
+    assert!(output.status.success(), "{output:?}");
+    text(&output.stdout)
+}

@@ -1,5 +1,5 @@
 //! Real machines: two QEMU guests with Debian's kernel on a switch, by TAPs and unix sockets; one behind a NAT; one as the
-//! peer of a tunnel.
+//! peer of a tunnel; a switch in one, whose kernel may be older than this one.
 //!
 //! `prepare.sh` makes the guest; without it these tests say that they are skipped, unless
 //! `ADIT_REQUIRE=vm` turns that into a failure.
@@ -7,6 +7,7 @@
 #![allow(clippy::print_stdout, reason = "a test that is skipped says so")]
 
 mod guest;
+mod kernel;
 mod nat;
 #[allow(dead_code, reason = "shared with other tests, which use the rest")]
 #[path = "../cli/support.rs"]

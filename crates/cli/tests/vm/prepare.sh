@@ -57,7 +57,7 @@ done
 # Modules with all that they need, in an order in which they can be loaded.
 depmod -b package "$version"
 : >"$root/modules/order"
-for name in virtio_pci virtio_net vxlan wireguard; do
+for name in virtio_pci virtio_net vxlan wireguard veth sch_ingress cls_bpf; do
   modprobe -d "$PWD/package" -S "$version" --show-depends "$name" | awk '$1 == "insmod" {print $2}' |
     while read -r module; do
       file=$(basename "$module")

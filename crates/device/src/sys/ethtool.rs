@@ -1,4 +1,4 @@
-//! The enabled offload features of a link (`include/uapi/linux/ethtool.h`).
+//! The enabled offload features of a link, and the queue of a device (`include/uapi/linux/ethtool.h`).
 
 use std::io;
 use std::os::fd::{AsRawFd, BorrowedFd};
@@ -7,6 +7,7 @@ const SIOCETHTOOL: libc::Ioctl = 0x8946;
 const ETHTOOL_GSTRINGS: u32 = 0x1b;
 const ETHTOOL_GSSET_INFO: u32 = 0x37;
 const ETHTOOL_GFEATURES: u32 = 0x3a;
+const ETHTOOL_GCHANNELS: u32 = 0x3c;
 const ETH_SS_FEATURES: u32 = 4;
 /// The length of one name (`ETH_GSTRING_LEN`), in the 32-bit words that all buffers here are of.
 const NAME_WORDS: usize = 8;
@@ -39,6 +40,17 @@ pub(crate) fn active_features(socket: BorrowedFd<'_>, name: &[u8]) -> io::Result
     let is_on = |at: usize| features[2 + at / 32 * 4 + 2] & (1 << (at % 32)) != 0;
     let named = strings[3..].chunks_exact(NAME_WORDS).enumerate();
     Ok(named.filter(|&(at, _)| is_on(at)).map(|(_, words)| text(words)).collect())
+}
+
+/// How many queues are attached to a TUN or TAP device that can have one only; `None` for other links.
+///
+/// # Errors
+/// EOPNOTSUPP on an older kernel, ENODEV.
+pub(crate) fn single_queue(socket: BorrowedFd<'_>, name: &[u8]) -> io::Result<Option<u32>> {
+    // | cmd | most for rx | for tx | other | combined | present ones for rx | for tx | other | combined |
+    let mut channels = [ETHTOOL_GCHANNELS, 0, 0, 0, 0, 0, 0, 0, 0];
+    ethtool(socket, name, &mut channels)?;
+    Ok((channels[4] == 1).then_some(channels[8]))
 }
 
 /// How many features the kernel has: a constant of the running kernel (`NETDEV_FEATURE_COUNT`).
@@ -76,7 +88,7 @@ fn ethtool(socket: BorrowedFd<'_>, name: &[u8], data: &mut [u32]) -> io::Result<
     request.name[..name.len()].copy_from_slice(name);
     // SAFETY: the kernel writes the head of `data` and what follows it: for GSSET_INFO one word a bit
     // of the mask, for GFEATURES at most the blocks that the head announces, for GSTRINGS all its
-    // names, whose number GSSET_INFO gave unchanged. Our three callers size `data` by that. The
+    // names, whose number GSSET_INFO gave unchanged, for GCHANNELS nine words. Our callers size `data` by that. The
     // request and `data` outlive the call.
     if unsafe { libc::ioctl(socket.as_raw_fd(), SIOCETHTOOL, &raw mut request) } < 0 {
         return Err(io::Error::last_os_error());

@@ -54,7 +54,7 @@ impl Ledger {
             if known.is_some() && matches!(action, Action::OpenDevice(_) | Action::Run(_)) {
                 continue;
             }
-            match executor.perform(action) {
+            match perform(executor, action) {
                 Ok(outcome) => {
                     let undo = match outcome {
                         Outcome::Unchanged => None,
@@ -93,7 +93,7 @@ impl Ledger {
         let replaced: Vec<&Entry> = self.entries.iter().filter(is_replaced).collect();
         let mut left = undo_all(executor, added);
         for old in replaced {
-            if let Err(error) = executor.perform(&old.action) {
+            if let Err(error) = perform(executor, &old.action) {
                 left.push((old.action.to_string(), error.report.message));
             }
         }
@@ -123,7 +123,7 @@ impl Ledger {
             if !may_miss(&entry.action) {
                 continue;
             }
-            match executor.perform(&entry.action) {
+            match perform(executor, &entry.action) {
                 Ok(Outcome::Unchanged) => {}
                 Ok(Outcome::Changed { undo }) => {
                     entry.undo = entry.undo.take().or(undo);
@@ -184,6 +184,17 @@ impl Ledger {
     }
 }
 
+/// Performs an action, and logs what it did.
+fn perform(executor: &mut dyn Executor, action: &Action) -> Result<Outcome> {
+    let result = executor.perform(action);
+    match &result {
+        Ok(Outcome::Unchanged) => tracing::trace!("{action}: nothing to do"),
+        Ok(Outcome::Changed { .. }) => tracing::debug!("{action}"),
+        Err(error) => tracing::debug!("{action}: {error}"),
+    }
+    result
+}
+
 fn is_new_device(entry: &Entry) -> bool {
     matches!(&entry.action, Action::OpenDevice(OpenDevice { is_new: true, .. }))
 }
@@ -197,7 +208,7 @@ fn undo_all(executor: &mut dyn Executor, entries: Vec<Entry>) -> Vec<(String, St
     let mut left = Vec::new();
     for entry in entries.into_iter().rev().filter(|entry| !goes_with_it(entry)) {
         let Entry { action, undo: Some(undo) } = entry else { continue };
-        if let Err(error) = executor.perform(&undo) {
+        if let Err(error) = perform(executor, &undo) {
             left.push((action.to_string(), error.report.message));
         }
     }

@@ -23,8 +23,10 @@ pub fn keys<'a>(
     });
     let mut properties: Map<String, Value> = keys.into_iter().map(one).collect();
     properties.insert("cwd".to_owned(), folder);
+    // Without keys a body may be left out.
+    let object = if required.is_empty() { json!(["object", "null"]) } else { json!("object") };
     schemars::json_schema!({
-        "type": "object",
+        "type": object,
         "properties": properties,
         "required": required,
         "additionalProperties": false,

@@ -103,6 +103,26 @@ impl Client {
         }
     }
 
+    /// The program of a name, of any kind, or without one the only one that runs.
+    ///
+    /// # Errors
+    /// As [`Client::find`].
+    pub fn of_any_kind(name: Option<Name>) -> Result<Self> {
+        if let Some(name) = name {
+            return Ok(Self::new(name, ANSWER_WITHIN));
+        }
+        let running = running();
+        let names: Vec<&str> = running.iter().map(|one| one.name.as_str()).collect();
+        match names.as_slice() {
+            [one] => Ok(Self::new(parse(one)?, ANSWER_WITHIN)),
+            [] => Err(Error::new(Kind::NotFound, &NOT_RUNNING, "no program is running")),
+            several => {
+                let message = format!("more than one program is running: {}", several.join(", "));
+                Err(Error::usage(message).hint("Add the name of one of them."))
+            }
+        }
+    }
+
     /// As [`Client::find`]; without a name and with several running, the only one that has `path`.
     ///
     /// # Errors

@@ -108,8 +108,12 @@ fn operation(route: &Route, generator: &mut SchemaGenerator) -> Value {
         },
     });
     if let (Some(body), Some(operation)) = (route.body, operation.as_object_mut()) {
-        let content = json!({ JSON: { "schema": body(generator) } });
-        operation.insert("requestBody".to_owned(), json!({ "required": true, "content": content }));
+        let schema = body(generator);
+        let required = schema.get("required").and_then(Value::as_array);
+        let is_required = required.is_some_and(|keys| !keys.is_empty());
+        let content = json!({ JSON: { "schema": schema } });
+        let body = json!({ "required": is_required, "content": content });
+        operation.insert("requestBody".to_owned(), body);
     }
     operation
 }

@@ -26,15 +26,13 @@ pub enum Rights {
 }
 
 impl Rights {
-    /// Those of the peer of a socket, given the group of the socket's file. A peer without a user that this
-    /// namespace knows has none.
+    /// Those of the peer of a socket, given the groups of members; `None` if the kernel does not say who it is.
     #[must_use]
-    pub fn of_peer(socket: BorrowedFd<'_>, group: u32) -> Option<Self> {
+    pub fn of_peer(socket: BorrowedFd<'_>, ours: [u32; 2]) -> Option<Self> {
         let peer = rustix::net::sockopt::socket_peercred(socket).ok()?;
         if peer.uid.is_root() || peer.uid == geteuid() {
             return Some(Self::Owner);
         }
-        let ours = [group, getegid().as_raw()];
         // A group that this namespace does not know is not ours, whichever it is.
         let is_ours = |group: &u32| ours.contains(group) && *group != OVERFLOW;
         let others = groups_of_peer(socket).unwrap_or_default();
@@ -60,11 +58,12 @@ impl Rights {
 }
 
 /// Gives the socket at `path` to the group `adit`, if the machine has it and this process may, and returns the
-/// group that it has then.
-pub(super) fn give_to_group(path: &Path) -> u32 {
+/// group that it has then, and that of this process.
+pub(super) fn give_to_group(path: &Path) -> [u32; 2] {
     if let Ok(group) = GROUP.parse::<Group>() {
         // Only root and members may: without the right the socket keeps the group of this process.
         let _ = std::os::unix::fs::chown(path, None, Some(group.gid));
     }
-    std::fs::metadata(path).map_or_else(|_| getegid().as_raw(), |found| found.gid())
+    let own = getegid().as_raw();
+    [std::fs::metadata(path).map_or(own, |found| found.gid()), own]
 }

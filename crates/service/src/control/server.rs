@@ -139,8 +139,8 @@ impl From<Result<Value>> for Reply {
 pub struct Server {
     claim: Claim,
     kind: &'static str,
-    /// The group of the socket's file.
-    group: u32,
+    /// The groups whose members may change things: that of the socket's file, and that of this process.
+    groups: [u32; 2],
     epoll: OwnedFd,
     listener: OwnedFd,
     timer: OwnedFd,
@@ -224,11 +224,11 @@ impl Server {
             Ok((epoll, timer))
         };
         let (epoll, timer) = watched().map_err(|errno| failed(&errno.into()))?;
-        let group = give_to_group(&claim.socket_path());
+        let groups = give_to_group(&claim.socket_path());
         Ok(Self {
             claim,
             kind,
-            group,
+            groups,
             epoll,
             listener,
             timer,
@@ -360,7 +360,7 @@ impl Server {
             // What does not fit into the empty buffer of the socket is not worth waiting for.
             let _ = rustix::net::send(&socket, &bytes, SendFlags::NOSIGNAL);
         };
-        let Some(rights) = Rights::of_peer(socket.as_fd(), self.group) else {
+        let Some(rights) = Rights::of_peer(socket.as_fd(), self.groups) else {
             self.counts.refused += 1;
             return refuse("the kernel does not say which user sends the request", 403);
         };

@@ -62,6 +62,7 @@ pub fn profile_actions(profiles: &Profiles) -> Vec<String> {
 /// # Errors
 /// It cannot start; nothing is left behind then.
 pub fn run(plan: Plan, wanted: WantedLink, events: Events) -> Result<LinkStatus> {
+    events.configure_log(wanted.log.as_ref());
     let mut socket = ControlSocket::open(wanted.name.clone(), "netem")?;
     socket.set_metrics(wanted.metrics.map(ListenAddress::listen).transpose()?);
     let note = socket.note.clone();
@@ -198,7 +199,9 @@ impl LinkService {
                 .engine_mut()
                 .set(now, direction, profile)
                 .map_err(|error| Error::new(Kind::Usage, &LINK, error))?;
-            done.push(format!("{direction}: {}", report::keys_text(&to_json(profile))));
+            let line = format!("{direction}: {}", report::keys_text(&to_json(profile)));
+            tracing::debug!("{line}");
+            done.push(line);
         }
         self.wanted.profiles = profiles;
         Ok(done)
@@ -218,6 +221,7 @@ impl LinkService {
             );
         }
         let done = self.set(runner, wanted.profiles.clone())?;
+        self.events.configure_log(wanted.log.as_ref());
         let before = std::mem::replace(&mut self.wanted, wanted);
         let mut missing = Vec::new();
         for (at, (id, end)) in PORTS.iter().zip(&self.wanted.ports).enumerate() {

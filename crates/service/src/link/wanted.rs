@@ -8,6 +8,7 @@ use crate::config::value::{integer, parsed, text};
 use crate::control::name::Name;
 use crate::error::Error;
 use crate::kinds;
+use crate::log::Filter;
 use crate::metrics::{ListenAddress, address};
 use crate::netem::keys::KEYS;
 use crate::netem::profile;
@@ -29,6 +30,8 @@ pub struct WantedLink {
     pub seed: Option<u64>,
     /// Where metrics are read by TCP, from the start on.
     pub metrics: Option<ListenAddress>,
+    /// What it logs.
+    pub log: Option<Filter>,
     /// Whether its ends carry frames or packets.
     pub layer: Layer,
 }
@@ -91,6 +94,7 @@ struct FromFile {
     profiles: Profiles,
     seed: Option<u64>,
     metrics: Option<ListenAddress>,
+    log: Option<Filter>,
 }
 
 impl Plan {
@@ -153,6 +157,7 @@ impl Plan {
             profiles,
             seed: self.seed.or(file.seed),
             metrics: self.metrics.or(file.metrics),
+            log: file.log,
             layer: layers[0],
         })
     }
@@ -173,6 +178,7 @@ fn of_source(source: &Source, problems: &Problems) -> FromFile {
     let name = table.get("name", parsed("a name"));
     let seed = table.get("seed", integer(0..=u64::MAX));
     let metrics = table.get("metrics", address);
+    let log = table.get("log", parsed("a filter such as \"netem=debug\""));
     let has_ports = table.has("ports");
     let ports = table.list("ports", |value| {
         let text = text(value)?;
@@ -193,7 +199,7 @@ fn of_source(source: &Source, problems: &Problems) -> FromFile {
         }
     }
     table.finish();
-    FromFile { name, ports, profiles: profiles.unwrap_or_default(), seed, metrics }
+    FromFile { name, ports, profiles: profiles.unwrap_or_default(), seed, metrics, log }
 }
 
 fn end_of_source(source: &Source, problems: &Problems) -> Option<End> {

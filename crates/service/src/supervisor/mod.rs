@@ -26,6 +26,7 @@ pub use hangup::Hangup;
 pub use limits::{RateLimitedLog, random, seed, times};
 pub use request::{Done, DoneReply, read_request, value};
 
+use crate::config::value::text;
 use crate::control::http::{Method, Request, Ticket};
 use crate::control::notify::{Status, Watchdog, notify};
 use crate::control::route::Route;
@@ -33,6 +34,7 @@ use crate::control::server::{Reply, Server};
 use crate::control::socket::ControlSocket;
 use crate::error::{Error, Result};
 use crate::event::{Event, Events};
+use crate::log::LogRequest;
 use crate::metrics::{self, Program, Scrapes, Snapshot};
 use adit_engine::Engine;
 use adit_runtime::Runner;
@@ -195,6 +197,7 @@ impl<S: Service> Supervisor<S> {
     /// # Errors
     /// Those of epoll, which no packet and no peer can cause.
     pub fn run(&mut self, runner: &mut Runner<S::Engine>) -> Result<()> {
+        self.events.start();
         let readable = Interest { readable: true, writable: false };
         let watchdog = Watchdog::of_environment().and_then(|watchdog| {
             self.watchdog = watchdog;
@@ -250,8 +253,11 @@ impl<S: Service> Supervisor<S> {
                     let done = vec![format!("'{}' stopped", self.socket.name())];
                     Answer::from(Ok(Done::new(done).reply))
                 }
+                (Method::Get, "/log") => self.log(LogRequest::Show),
+                (Method::Patch, "/log") => self.change_log(request),
                 _ => self.service.answer(runner, request),
             };
+            tracing::debug!("{} {}", request.method, request.path);
             match answer {
                 Answer::Now(reply) => reply,
                 Answer::Promised => Reply::Later,
@@ -313,6 +319,17 @@ impl<S: Service> Supervisor<S> {
         }
     }
 
+    fn log(&self, request: LogRequest) -> Answer {
+        self.events.log(request).and_then(|status| value(&status)).into()
+    }
+
+    fn change_log(&self, request: &Request) -> Answer {
+        let filter =
+            read_request(&request.body, request.files, |table| table.required("filter", text));
+        let change = filter.and_then(|filter| LogRequest::parse(&filter.unwrap_or_default()));
+        change.map_or_else(|error| Answer::Now(error.into()), |change| self.log(change))
+    }
+
     /// Starts the next job, unless one runs.
     fn start_next(&mut self, runner: &mut Runner<S::Engine>) {
         while let Some(trigger) = self.background.next() {
@@ -334,6 +351,7 @@ impl<S: Service> Supervisor<S> {
 
     fn apply(&mut self, runner: &mut Runner<S::Engine>) {
         let Some((trigger, result)) = self.background.finish(runner) else { return };
+        tracing::debug!("a job has ended: {}", if result.is_ok() { "done" } else { "failed" });
         match result.and_then(|change| self.service.apply(runner, change)) {
             Ok(Progress::Next(job)) => self.start(runner, trigger, job),
             Ok(Progress::Done(done)) => self.done(&trigger, Ok(done)),

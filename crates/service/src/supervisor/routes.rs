@@ -6,11 +6,12 @@ use crate::control::route::{Parameter, Route, schema};
 use crate::control::server::About;
 use crate::event::Event;
 use crate::journal::Mark;
+use crate::log::{LogChange, LogStatus};
 use crate::supervisor::DoneReply;
 use schemars::{Schema, SchemaGenerator, json_schema};
 
 /// The requests of every service.
-const COMMON: [Route; 5] = [
+const COMMON: [Route; 7] = [
     Route::get("/", "what runs here, and the requests that it answers", schema::<About>),
     Route::get("/openapi.json", "this document", object),
     Route::get("/events", "events: those after a number, then each as it happens", line)
@@ -29,6 +30,14 @@ const COMMON: [Route; 5] = [
         .media("application/x-ndjson"),
     Route::get("/metrics", "metrics for Prometheus; OpenMetrics if 'Accept' asks for it", text)
         .media("text/plain; version=0.0.4; charset=utf-8"),
+    Route::get("/log", "what the program logs, and how much", schema::<LogStatus>),
+    Route::change(
+        Method::Patch,
+        "/log",
+        "changes what the program logs",
+        Some(schema::<LogChange>),
+        schema::<LogStatus>,
+    ),
     Route::change(Method::Post, "/stop", "ends the program", None, schema::<DoneReply>),
 ];
 

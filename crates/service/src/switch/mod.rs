@@ -46,6 +46,7 @@ use std::collections::BTreeSet;
 /// # Errors
 /// It cannot start; nothing is left behind then.
 pub fn run(plan: Plan, wanted: WantedSwitch, events: Events) -> Result<()> {
+    events.configure_log(wanted.log.as_ref());
     let mut socket = ControlSocket::open(wanted.name.clone(), "switch")?;
     socket.set_metrics(wanted.metrics.map(ListenAddress::listen).transpose()?);
     let warnings = plan::warnings(&wanted).into_iter().map(|text| format!("warning: {text}"));

@@ -76,6 +76,7 @@ impl SwitchService {
                 }
             }
         }
+        tracing::debug!(port = running.wanted.name, ends = running.ends.len(), "opened");
         self.ports.retain(|port| port.wanted.name != running.wanted.name);
         let name = running.wanted.name.clone();
         self.ports.push(running);

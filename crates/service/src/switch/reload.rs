@@ -157,6 +157,7 @@ impl SwitchService {
         for warning in plan::warnings(&wanted) {
             self.events.note(format_args!("warning: {warning}"));
         }
+        self.events.configure_log(wanted.log.as_ref());
         let before = std::mem::replace(&mut self.wanted, wanted.clone());
         self.removed.clear();
         let mut outcome = Outcome::default();

@@ -80,6 +80,7 @@ impl SwitchService {
         WantedSwitch {
             name: wanted.name.clone(),
             seed: wanted.seed,
+            log: wanted.log.clone(),
             metrics: wanted.metrics,
             switch: SwitchConfig {
                 seed: wanted.switch.seed,

@@ -218,8 +218,7 @@ impl Daemon {
         self.endpoints.attach_pipe(runner, pipe, peer)
     }
 
-    /// Ends: saves the timestamps, runs the hooks of the peers that are connected, and waits for the jobs on
-    /// the host's thread.
+    /// Ends: saves timestamps, runs hooks of connected peers, and waits for jobs on the host's thread.
     #[must_use]
     pub fn end(mut self, runner: &Runner<TunnelEngine>) -> Ended {
         if let Some(save) = self.timestamps.begin_save(&runner.engine().tunnel) {
@@ -271,6 +270,7 @@ impl Daemon {
                 Ok(uapi::format::get(&snapshot))
             }
             uapi::Request::Set(request) => {
+                tracing::debug!(peers = request.peers.len(), "changed by 'wg'");
                 self.set(runner, *request).map_err(|error| {
                     netlink::raw_errno(&error).unwrap_or(Errno::IO.raw_os_error())
                 })?;
@@ -358,6 +358,7 @@ impl Daemon {
         }
         self.plan = plan;
         let reloaded = self.reload_peers(runner, &loaded.config);
+        self.events.configure_log(loaded.config.interface.log.as_ref());
         self.loaded = loaded;
         self.lock_keys();
         Ok(reloaded)
@@ -643,6 +644,7 @@ impl Service for Daemon {
             }
             Event::Ready(token) => self.ready(runner, token),
             Event::TooBig { to, len_max } => {
+                tracing::debug!(object = %to, len_max, "the path has a smaller MTU");
                 let (now, to) = (runner.now(), Endpoint::Udp(to));
                 runner.engine_mut().tunnel.path_mtu_hint(now, to, len_max);
                 Next::Continue

@@ -2,6 +2,7 @@
 
 use adit_device::netlink::IpPrefix;
 use adit_device::{IfName, Mode};
+use adit_service::log::Filter;
 use adit_service::metrics::ListenAddress;
 use adit_tunnel::{PostQuantum, PresharedKey, PrivateKey, PublicKey, Shape, SuitePolicy, Vxlan};
 use schemars::JsonSchema;
@@ -71,6 +72,8 @@ pub struct Interface {
     pub kill_switch: bool,
     /// No IPv6 packet leaves this host but through the tunnel, while it runs.
     pub block_ipv6: bool,
+    /// What it logs.
+    pub log: Option<Filter>,
 }
 
 /// Where routes to the peers' networks go.

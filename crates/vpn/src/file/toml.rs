@@ -93,6 +93,7 @@ impl Reader {
             is_transient: table.get("persist", value::boolean) == Some(false),
             kill_switch: table.get("kill_switch", value::boolean).unwrap_or_default(),
             block_ipv6: table.get("block_ipv6", value::boolean).unwrap_or_default(),
+            log: table.get("log", value::parsed("a filter such as \"tunnel=debug\"")),
         }
     }
 

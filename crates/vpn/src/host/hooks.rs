@@ -109,6 +109,7 @@ impl Hooks {
 
 fn work(queue: &Receiver<Vec<String>>, events: &Events) {
     for words in queue {
+        tracing::debug!("runs {}", words.join(" "));
         if let Err(error) = program::run(&words, None) {
             events.note(format!("warning: cannot run {error}"));
         }

@@ -4,11 +4,12 @@ use crate::commands::background::{detach, notify_ready};
 use crate::commands::lab::wanted::Wanted;
 use crate::context::Context;
 use crate::exit::Exit;
-use crate::show::events::{noted, printed};
+use crate::show::events::{Json, LogArgs};
 use adit_lab::live::{self, DEGRADED, Options};
 use adit_service::control::name::Name;
 use adit_service::error::{Error, Result};
 use adit_service::event::{Event, Events, Observer};
+use adit_service::log::{LogRequest, LogStatus, TargetId};
 use adit_service::metrics::ListenAddress;
 use adit_topology::model::Kind;
 use adit_topology::plan::Plan;
@@ -47,6 +48,8 @@ pub(crate) struct Args {
     /// End when standard input is closed
     #[arg(long, hide = true)]
     while_stdin: bool,
+    #[command(flatten)]
+    log: LogArgs,
 }
 
 /// What a start would do, for `--dry-run`.
@@ -94,6 +97,14 @@ impl Observer for Background {
     fn flush(&mut self) {
         self.events.flush();
     }
+
+    fn start(&mut self) {
+        self.events.start();
+    }
+
+    fn log(&mut self, request: LogRequest) -> Result<LogStatus> {
+        self.events.log(request)
+    }
 }
 
 impl Args {
@@ -111,13 +122,15 @@ impl Args {
         if self.detached {
             // Outlive the terminal. The call fails only if we lead a session already, which is fine.
             let _ = rustix::process::setsid();
-            let events = Events::new(Background { events: noted(output, true), exit: Exit::Ok });
+            let events = self.log.begin(output, TargetId::LAB, Json::Log)?;
+            let events = Events::new(Background { events, exit: Exit::Ok });
             live::run(wanted, Options { file, name, metrics, life: None }, events)?;
         } else {
             let life = self.while_stdin.then(|| std::io::stdin().as_fd().try_clone_to_owned());
             let life =
                 life.transpose().map_err(|error| Error::io("read", "standard input", &error))?;
-            live::run(wanted, Options { file, name, metrics, life }, printed(output))?;
+            let events = self.log.begin(output, TargetId::LAB, Json::Stdout)?;
+            live::run(wanted, Options { file, name, metrics, life }, events)?;
         }
         Ok(Exit::Ok)
     }

@@ -4,10 +4,11 @@ use crate::commands::background::{detach, notify_ready};
 use crate::commands::running::Named;
 use crate::context::Context;
 use crate::exit::Exit;
-use crate::show::events::{noted, printed};
+use crate::show::events::{Json, LogArgs};
 use adit_service::control::http::Method;
 use adit_service::control::name::Name;
 use adit_service::error::{Error, Kind, Result};
+use adit_service::log::TargetId;
 use adit_service::metrics::ListenAddress;
 use adit_vpn::down::leftovers;
 use adit_vpn::file::conf::HookPolicy;
@@ -73,6 +74,8 @@ pub(crate) struct UpArgs {
     /// Divisor of all protocol intervals, for tests
     #[arg(long, hide = true, default_value = "1")]
     faster: u32,
+    #[command(flatten)]
+    log: LogArgs,
 }
 
 #[derive(Debug, clap::Args)]
@@ -131,21 +134,15 @@ impl UpArgs {
         }
         let output = &context.output;
         // With --stdio, packets are on standard output; in the background there is none.
-        let is_free = !self.detached && !self.stdio;
-        let events =
-            if output.json && is_free { printed(output) } else { noted(output, self.detached) };
+        let json = if self.detached || self.stdio { Json::Log } else { Json::Stdout };
+        let events = self.log.begin(output, TargetId::TUNNEL, json)?;
         if self.detached {
             // Outlive the terminal. The call fails only if we lead a session already, which is fine.
             let _ = rustix::process::setsid();
             options.run(&events, || notify_ready(Exit::Ok))?;
             return Ok(Exit::Ok);
         }
-        let up = || {
-            if !output.json {
-                output.note("up");
-            }
-        };
-        let program = options.run(&events, up)?;
+        let program = options.run(&events, || {})?;
         Ok(program.map_or(Exit::Ok, Exit::of_program))
     }
 }
