@@ -992,7 +992,7 @@ fn a_name_in_another_namespace_is_another_device() {
     drop(device);
 
     // Held, although without a carrier; then by nobody.
-    support::run("ip tuntap add p0 mode tap");
+    run("ip tuntap add p0 mode tap");
     let none = adit_device::holders(&name("p0"), None).unwrap();
     assert!(none.list.is_empty() && !none.partial, "{none:?}");
     let device = tap("p0").create(Create::Attach).open().unwrap();

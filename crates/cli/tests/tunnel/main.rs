@@ -14,6 +14,7 @@ mod frames;
 mod guard;
 mod host;
 mod invite;
+mod killed;
 mod leak;
 mod many;
 mod metrics;
@@ -28,6 +29,7 @@ mod remake;
 mod scrape;
 mod secrets;
 mod show;
+mod soak;
 mod stamps;
 mod streams;
 #[allow(dead_code, reason = "shared with other tests, which use the rest")]
