@@ -1,5 +1,6 @@
 //! The emulated link as a service: two ports, and a profile for each direction.
 
+mod health;
 mod metrics;
 pub mod wanted;
 
