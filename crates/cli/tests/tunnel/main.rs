@@ -38,6 +38,7 @@ mod support;
 mod system;
 mod threats;
 mod transports;
+mod upgrade;
 mod wg;
 #[allow(dead_code, reason = "shared with other tests, which use the rest")]
 mod world;

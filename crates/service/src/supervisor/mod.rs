@@ -117,6 +117,11 @@ pub trait Service: Sized {
         Vec::new()
     }
 
+    /// Whether another process has taken the service over: the loop ends, and the service goes on there.
+    fn has_successor(&self) -> bool {
+        false
+    }
+
     /// Called once a turn of the loop, for engines that report events often.
     fn turn(&mut self, runner: &mut Runner<Self::Engine>) {
         let _ = runner;
@@ -215,7 +220,9 @@ impl<S: Service> Supervisor<S> {
         }
         let result = runner.run(self);
         self.scrapes = None;
-        notify(Status::Stopping);
+        if !self.service.has_successor() {
+            notify(Status::Stopping);
+        }
         result.map_err(|error| Error::io("run", "the loop", &error))
     }
 
@@ -403,6 +410,9 @@ impl<S: Service> Handler<S::Engine> for Supervisor<S> {
                 }
             }
             event => flow = self.service.event(runner, event),
+        }
+        if self.service.has_successor() {
+            return Next::Stop;
         }
         self.start_next(runner);
         for (client, result) in self.service.replies() {
