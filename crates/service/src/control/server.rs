@@ -42,6 +42,8 @@ pub const SYSCALLS: &[&str] = &[
 /// Further ones get an error and are closed.
 const CLIENTS_MAX: usize = 64;
 
+/// How many connections wait to be accepted: a hundred programs may ask at once.
+const BACKLOG: i32 = 128;
 /// The most of them that are others: they keep no member out.
 const OTHERS_MAX: usize = 16;
 
@@ -59,9 +61,6 @@ const TICK: Timespec = Timespec { tv_sec: 1, tv_nsec: 0 };
 
 /// How long the last replies are written for at the end.
 const FINISH_WITHIN: Duration = Duration::from_secs(1);
-
-/// How many connections may wait to be accepted.
-const BACKLOG: i32 = 16;
 
 const LISTENER: u64 = u64::MAX;
 const TIMER: u64 = u64::MAX - 1;
@@ -337,6 +336,27 @@ impl Server {
             client.give(bytes);
             self.write(to.slot);
         }
+    }
+
+    /// Gives away a client whose request will be answered elsewhere, with its socket; `None` if it has gone.
+    pub fn take(&mut self, client: Ticket) -> Option<OwnedFd> {
+        let slot = self.clients.get_mut(client.slot)?;
+        let socket = slot.take_if(|found| found.number == client.number)?.socket;
+        // The descriptor stays open, so it does not leave the epoll set by itself.
+        epoll::delete(&self.epoll, &socket).ok()?;
+        Some(socket)
+    }
+
+    /// How many requests were passed on, how many clients were refused, and how many were closed because they were
+    /// idle, each with the word for it.
+    pub const fn counts(&self) -> [(&'static str, u64); 3] {
+        let Counts { requests, refused, dropped } = self.counts;
+        [("answered", requests), ("refused", refused), ("idle", dropped)]
+    }
+
+    /// What the program is.
+    pub const fn kind(&self) -> &'static str {
+        self.kind
     }
 
     /// Writes the replies that are left, for a second at most, and gives up the name.

@@ -1,7 +1,7 @@
 //! The requests that every service answers.
 
 use crate::control::http::Method;
-use crate::control::openapi::object;
+use crate::control::openapi::{object, text};
 use crate::control::route::{Parameter, Route, schema};
 use crate::control::server::About;
 use crate::event::Event;
@@ -11,7 +11,7 @@ use crate::supervisor::DoneReply;
 use schemars::{Schema, SchemaGenerator, json_schema};
 
 /// The requests of every service.
-const COMMON: [Route; 6] = [
+const COMMON: [Route; 7] = [
     Route::get("/", "what runs here, and the requests that it answers", schema::<About>),
     Route::get("/openapi.json", "this document", object),
     Route::get("/events", "events: those after a number, then each as it happens", line)
@@ -28,6 +28,8 @@ const COMMON: [Route; 6] = [
             ),
         ])
         .media("application/x-ndjson"),
+    Route::get("/metrics", "metrics for Prometheus; OpenMetrics if 'Accept' asks for it", text)
+        .media("text/plain; version=0.0.4; charset=utf-8"),
     Route::get("/log", "what the program logs, and how much", schema::<LogStatus>),
     Route::change(
         Method::Patch,
