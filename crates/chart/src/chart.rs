@@ -45,12 +45,16 @@ pub struct Page {
 }
 
 /// One axis of a chart.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq)]
 pub struct Axis {
     /// What it measures: "Delay". The unit follows in brackets.
     pub name: String,
     /// The unit of its values.
     pub unit: Unit,
+    /// Names of the values 1, 2, ...; empty: the values are numbers.
+    pub names: Vec<String>,
+    /// Values that are on the axis, whether there are points or not: charts of one time have one axis then.
+    pub span: Option<(f64, f64)>,
 }
 
 /// The unit of an axis' values.
@@ -70,7 +74,25 @@ impl Axis {
     /// An axis of this name and unit.
     #[must_use]
     pub fn new(name: impl Into<String>, unit: Unit) -> Self {
-        Self { name: name.into(), unit }
+        Self { name: name.into(), unit, names: Vec::new(), span: None }
+    }
+
+    /// An axis whose values 1, 2, ... have these names, for bars.
+    #[must_use]
+    pub fn named(name: impl Into<String>, names: Vec<String>) -> Self {
+        Self { name: name.into(), unit: Unit::Count, names, span: None }
+    }
+
+    /// The axis from one value to another at least.
+    #[must_use]
+    pub fn over(self, low: f64, high: f64) -> Self {
+        Self { span: Some((low, high)), ..self }
+    }
+
+    /// What a value is called.
+    pub(crate) fn name_of(&self, value: f64) -> String {
+        let at = (1u32..).zip(&self.names).find(|(number, _)| f64::from(*number) == value);
+        at.map_or_else(|| value.to_string(), |(_, name)| name.clone())
     }
 }
 

@@ -48,7 +48,13 @@ fn numbers(html: &mut String, chart: &Chart) {
     for series in &chart.series {
         let name = escaped(&series.name);
         for (x, y) in series.drawn() {
-            put(html, format_args!("<tr><th>{name}</th><td>{x}</td><td>{y}</td></tr>\n"));
+            put(
+                html,
+                format_args!(
+                    "<tr><th>{name}</th><td>{}</td><td>{y}</td></tr>\n",
+                    escaped(&chart.x.name_of(x))
+                ),
+            );
         }
     }
     html.push_str("</table></details>\n");

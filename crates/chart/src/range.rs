@@ -40,7 +40,12 @@ const TICKS_MAX: u32 = 20;
 impl Range {
     /// The range of x with about `wanted` ticks.
     pub(crate) fn of_x(chart: &Chart, wanted: u32) -> Self {
-        let values = || chart.series.iter().flat_map(|series| series.drawn().map(|point| point.0));
+        let span = chart.x.span.map(|(low, high)| [low, high]);
+        let ends = move || span.into_iter().flatten().filter(|value| value.is_finite());
+        let values = || {
+            let points = chart.series.iter().flat_map(|series| series.drawn().map(|point| point.0));
+            points.chain(ends())
+        };
         let (mut low, mut high) =
             (values().fold(f64::INFINITY, f64::min), values().fold(f64::NEG_INFINITY, f64::max));
         if low > high {

@@ -21,6 +21,8 @@ const NOTE_LEN: usize = 106;
 const TICKS: (u32, u32) = (8, 5);
 /// Colours of series; more series share them.
 const COLOURS: usize = 6;
+/// Width of a group of bars, at most: few of them are no walls.
+const GROUP_MAX: f64 = 90.0;
 /// Width of a character of the legend, at most.
 const CHAR: f64 = 6.4;
 
@@ -29,7 +31,7 @@ const STYLE: &str = "\
 .chart{font-family:'DejaVu Sans','Noto Sans',sans-serif;font-size:11px}\
 .chart .ground{fill:#fff}.chart text{fill:#4d5866}.chart .title{font-size:15px;font-weight:600;fill:#1c2430}\
 .chart .head{font-size:18px;font-weight:600;fill:#1c2430}.chart .note{font:11px monospace;white-space:pre}\
-.chart .grid{stroke:#e4e8ee}.chart .axis{stroke:#8a94a3}.chart rect{fill:currentColor}\
+.chart .grid{stroke:#e4e8ee}.chart .axis{stroke:#8a94a3}.chart rect,.chart circle{fill:currentColor}\
 .chart polyline{fill:none;stroke:currentColor;stroke-width:1.8;stroke-linejoin:round}\
 .chart .s0{color:#1f6fb2}.chart .s1{color:#c4521b}.chart .s2{color:#2f8550}\
 .chart .s3{color:#7a58a8}.chart .s4{color:#a07814}.chart .s5{color:#b03a6a}\
@@ -100,7 +102,14 @@ fn draw(svg: &mut String, chart: &Chart, top: f64) {
         line(svg, "grid", (LEFT, down(place)), (RIGHT, down(place)));
         words(svg, "tick", (LEFT - 8.0, down(place) + 4.0), "end", &number);
     }
-    for (place, number) in x.ticks() {
+    let names: Vec<(f64, String)> = if chart.x.names.is_empty() {
+        x.ticks().collect()
+    } else {
+        let room = (RIGHT - LEFT) * x.unit() / CHAR;
+        let named = (1u32..).zip(&chart.x.names);
+        named.map(|(at, name)| (x.place(f64::from(at)), fitted(name, room))).collect()
+    };
+    for (place, number) in names {
         line(svg, "grid", (across(place), TOP), (across(place), BOTTOM));
         words(svg, "tick", (across(place), BOTTOM + 18.0), "middle", &number);
     }
@@ -119,10 +128,20 @@ fn draw(svg: &mut String, chart: &Chart, top: f64) {
                 }
                 svg.truncate(svg.trim_end().len());
                 put(svg, format_args!("\"/>\n"));
+                if let (Some(point), 1) = (series.drawn().next(), series.drawn().count()) {
+                    let (x, y) = (across(x.place(point.0)), down(y.place(point.1)));
+                    put(
+                        svg,
+                        format_args!(
+                            "<circle class=\"s{colour}\" cx=\"{x:.1}\" cy=\"{y:.1}\" r=\"3\"/>\n"
+                        ),
+                    );
+                }
             }
             Kind::Bars => {
                 // A group of bars takes four fifths of its place.
-                let wide = (x.unit() * (RIGHT - LEFT) * 0.8 / f64::from(several)).max(1.0);
+                let group = (x.unit() * (RIGHT - LEFT) * 0.8).min(GROUP_MAX);
+                let wide = (group / f64::from(several)).max(1.0);
                 let first = -wide * f64::from(several) / 2.0 + wide * f64::from(number);
                 for point in series.drawn() {
                     let (left, upper) = (across(x.place(point.0)) + first, down(y.place(point.1)));
@@ -141,6 +160,18 @@ fn draw(svg: &mut String, chart: &Chart, top: f64) {
         legend(svg, chart);
     }
     svg.push_str("</g>\n");
+}
+
+/// The name in so many characters; a dot stands for the end that is not shown.
+fn fitted(name: &str, room: f64) -> String {
+    let fits = |count: usize| f64::from(u32::try_from(count).unwrap_or(u32::MAX)) <= room;
+    if fits(name.chars().count()) {
+        return name.to_owned();
+    }
+    let mut short: String =
+        name.chars().enumerate().take_while(|(at, _)| fits(at + 2)).map(|(_, char)| char).collect();
+    short.push('.');
+    short
 }
 
 /// The names of the series at the upper right, the first one at the left.
@@ -227,6 +258,11 @@ mod tests {
         assert_eq!(one.matches("class=\"tick\"").count(), 6 + 6, "{one}");
         assert_eq!(one.matches("class=\"grid\"").count(), 12);
         assert_eq!(one.matches("<polyline").count(), 1);
+        let mut lonely = chart(Kind::Line, vec![Series::new("x", vec![(2.0, 1e6)])]);
+        lonely.x = lonely.x.over(0.0, 10.0);
+        let lonely = alone(&lonely);
+        assert_eq!(lonely.matches("<circle").count(), 1, "a point alone shows: {lonely}");
+        assert!(lonely.contains(">10</text>"), "{lonely}");
         let up = Series::new("up", vec![(0.0, 1e6), (f64::NAN, 1.0), (10.0, 1e6)]);
         let two = alone(&chart(Kind::Line, vec![down, up]));
         assert_eq!(two.matches("<polyline").count(), 2 + 2, "two lines, two samples: {two}");

@@ -120,12 +120,13 @@ fn plot(
 
 fn bars(chart: &Chart, lines: &mut Vec<String>, series: &Series, width: usize, charset: Charset) {
     let most = series.drawn().map(|point| point.1).fold(0.0, f64::max);
-    let rows: Vec<_> = series.drawn().map(|(x, y)| (x.to_string(), y)).collect();
-    let margin = rows.iter().map(|row| row.0.len()).max().unwrap_or(0);
+    let rows: Vec<_> = series.drawn().map(|(x, y)| (chart.x.name_of(x), y)).collect();
+    let margin = rows.iter().map(|row| row.0.chars().count()).max().unwrap_or(0).min(width / 2);
     let notes = rows.iter().map(|row| row.1.to_string().len()).max().unwrap_or(0);
     let columns = width.saturating_sub(margin + notes + 2).max(1);
     lines.push(format!("{:margin$} {} by {}", "", chart.y.name, chart.x.name.to_lowercase()));
     for (x, y) in rows {
+        let x: String = x.chars().take(margin).collect();
         // A small value still shows.
         let length = if y > 0.0 { (place(y / most, columns) + 1).min(columns) } else { 0 };
         let bar: String = std::iter::repeat_n(charset.parts()[5], length).collect();
@@ -307,6 +308,25 @@ mod tests {
                 }
             }
         }
+    }
+
+    #[test]
+    fn bars_have_the_names_of_their_axis() {
+        let mut chart = chart(vec![(1.0, 10.0), (2.0, 5.0)]);
+        chart.kind = Kind::Bars;
+        chart.x = Axis::named("Protocol", vec!["TCP 443".to_owned(), "ICMP".to_owned()]);
+        let lines = text(&chart, 40, 8, Charset::Ascii);
+        assert_eq!(lines[1], "        Packets by protocol");
+        assert!(
+            lines[2].starts_with("TCP 443 ###") && lines[3].starts_with("   ICMP ##"),
+            "{lines:#?}"
+        );
+        let svg = crate::svg(&crate::Page {
+            title: String::new(),
+            notes: Vec::new(),
+            charts: vec![chart],
+        });
+        assert!(svg.contains(">TCP 443</text>") && svg.contains(">ICMP</text>"), "{svg}");
     }
 
     #[test]

@@ -1,6 +1,6 @@
 //! Invariants for arbitrary input, shared by property tests and fuzz targets.
 
-use crate::capture::reply::Responder;
+use adit_capture::reply::Responder;
 use adit_decode::Packet;
 use adit_device::MacAddr;
 use adit_runtime::format::pcapng::{LinkType, Meta};

@@ -5,7 +5,6 @@
 //! std::process::exit(i32::from(adit_cli::run()));
 //! ```
 
-mod capture;
 mod color;
 mod commands;
 mod compat;
@@ -17,6 +16,7 @@ mod exit;
 mod man;
 mod netem;
 mod output;
+mod pictures;
 mod show;
 
 /// The Rust of the book, compiled.
@@ -42,7 +42,7 @@ pub fn run() -> u8 {
     {
         return tool.run(rest.iter().cloned());
     }
-    if capture::extcap::is_extcap_call(&args) {
+    if adit_capture::extcap::is_extcap_call(&args) {
         return commands::capture::serve_wireshark(&args).code();
     }
     let exit = match Cli::try_parse() {

@@ -2,6 +2,7 @@
 //!
 //! ```text
 //! bytes + Meta -> Packet -> line, tree, JSON
+//!                      -> Summary -> charts
 //! ```
 //!
 //! ```
@@ -22,6 +23,7 @@
 mod icmp;
 mod local_time;
 mod packet;
+mod summary;
 mod tcp;
 
 #[cfg(test)]
@@ -29,6 +31,7 @@ mod tests;
 
 pub use icmp::Icmp;
 pub use packet::{Arp, Direction, Ethernet, Fragment, Gso, Ip, Packet, Udp, Vlan, hex_dump};
+pub use summary::Summary;
 pub use tcp::Tcp;
 
 /// The example of the README.

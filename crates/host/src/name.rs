@@ -72,7 +72,8 @@ impl Name {
         self.socket_in(&folder())
     }
 
-    fn socket_in(&self, folder: &Path) -> PathBuf {
+    /// Where its control socket is in this folder.
+    pub fn socket_in(&self, folder: &Path) -> PathBuf {
         folder.join(format!("{self}.sock"))
     }
 }
@@ -91,9 +92,35 @@ fn of_user() -> Option<PathBuf> {
     (!uid.is_root() && folder.is_dir()).then_some(folder)
 }
 
+/// Where sockets of this machine may be: that of this user, that of the system, and for root those of all users.
+#[must_use]
+pub fn folders() -> Vec<PathBuf> {
+    let mut folders = vec![folder(), PathBuf::from("/run/adit")];
+    if rustix::process::geteuid().is_root() {
+        let users = std::fs::read_dir("/run/user").into_iter().flatten().flatten();
+        let mut of_users: Vec<PathBuf> = users.map(|user| user.path().join("adit")).collect();
+        of_users.sort();
+        folders.extend(of_users);
+    }
+    let mut seen = Vec::new();
+    folders.retain(|folder| {
+        !seen.contains(folder) && {
+            seen.push(folder.clone());
+            true
+        }
+    });
+    folders
+}
+
 /// The names that have a socket, in order; whether somebody listens is another question.
 pub fn names() -> Vec<Name> {
-    let Ok(entries) = std::fs::read_dir(folder()) else { return Vec::new() };
+    names_in(&folder())
+}
+
+/// The names that have a socket in a folder, in order.
+#[must_use]
+pub fn names_in(folder: &Path) -> Vec<Name> {
+    let Ok(entries) = std::fs::read_dir(folder) else { return Vec::new() };
     let names = entries.filter_map(|entry| {
         let name = entry.ok()?.file_name();
         name.to_str()?.strip_suffix(".sock")?.parse().ok()

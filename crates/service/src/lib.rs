@@ -39,6 +39,7 @@
 //! | [`event`], [`journal`], [`log`] | what a service reports by itself, the last of it with numbers, what is logged |
 //! | [`netem`] | the settings of an emulated link as text, and its report |
 //! | [`nat`] | the NAT as a service, and as a port |
+//! | [`health`] | what is wrong with a service, judged by its reports |
 //! | [`kinds`] | the kinds of port: those of the runtime, and the NAT |
 //! | [`host`], [`namespace`], [`sandbox`], [`error`], [`file`](mod@file), [`text`] | those of [`adit_host`] |
 //! | [`filter`] | filters in tcpdump's syntax |
@@ -58,6 +59,7 @@ pub mod control;
 pub mod event;
 pub mod exercise;
 pub mod filter;
+pub mod health;
 pub mod journal;
 pub mod kinds;
 pub mod link;

@@ -10,6 +10,7 @@
 //! export/    a plan as a shell script
 //! graph/     pictures
 //! report     what a network that runs reports
+//! health     what is wrong with it
 //! scenario/  what happens in it, and what must be true then
 //! ```
 //!
@@ -19,6 +20,7 @@
 pub mod export;
 pub mod file;
 pub mod graph;
+pub mod health;
 pub mod import;
 pub mod model;
 pub mod plan;

@@ -131,7 +131,7 @@ pub use handshake::source::Source;
 pub use keys::{KEY_LEN, KeyError, PresharedKey, PrivateKey, PublicKey};
 pub use peer::send::gso_len_max;
 pub use shape::shaper::Shape;
-pub use status::{PeerStatus, PostQuantumStatus, TunnelEvent};
+pub use status::{PeerStatus, PostQuantumStatus, Totals, TunnelEvent};
 pub use suite::{Suite, SuitePolicy, UnknownSuite};
 pub use tai64n::Tai64n;
 pub use timing::Timing;

@@ -24,6 +24,11 @@ pub struct PeerStatus {
     pub last_handshake: Option<Instant>,
     /// When its last authenticated message arrived.
     pub last_authentic: Option<Instant>,
+    /// Since when it owes an answer, to data or to an initiation; `None` if it owes none. Data is answered after
+    /// [`Timing::keepalive_timeout`](crate::Timing::keepalive_timeout) at the latest.
+    pub unanswered: Option<Instant>,
+    /// How long its last response to an initiation of ours took; `None` before the first.
+    pub round_trip: Option<Duration>,
     /// Whether a session exists in which packets can be sent now.
     pub connected: bool,
     /// The path MTU in bytes of the IP packet inside, as far as it is known.
@@ -38,6 +43,19 @@ pub struct PeerStatus {
     pub queued: usize,
     /// Packets dropped on the way to it and from it.
     pub drops: DropCounts,
+}
+
+/// What all peers have in common.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Totals {
+    /// Bytes of authenticated messages, as UDP payload.
+    pub received: u64,
+    /// Bytes sent, as UDP payload.
+    pub sent: u64,
+    /// Packets dropped, also those that belong to no peer.
+    pub dropped: u64,
+    /// The longest of the round trips of handshakes that were answered since a moment.
+    pub round_trip: Option<Duration>,
 }
 
 /// Whether the session with a peer has a post-quantum key.

@@ -37,7 +37,8 @@
 //! | [`drop_in`] | the way out of a namespace, in place of other programs |
 //! | [`up`], [`down`] | start and end; what a killed tunnel left |
 //! | `memory` | keys stay out of core files and swap |
-//! | [`address`], [`rates`], [`state`], [`uapi`] | the reported state, as JSON and in the protocol of `wg` |
+//! | [`address`], [`history`], [`rates`], [`state`], [`uapi`] | the reported state, as JSON and in the protocol of `wg` |
+//! | [`health`] | what is wrong, judged by the reported state |
 #![forbid(unsafe_code)]
 
 pub mod address;
@@ -50,6 +51,8 @@ pub mod endpoints;
 pub mod engine;
 pub mod exercise;
 pub mod file;
+pub mod health;
+pub mod history;
 pub mod host;
 mod memory;
 pub mod peer_events;

@@ -1,12 +1,12 @@
 //! How fast each peer sends and receives: from samples of the counters, taken while there is traffic.
 
+use crate::engine::TunnelEngine;
+use crate::history::{History, SAMPLED as EVERY};
 use adit_packet::Instant;
-use adit_tunnel::{PeerStatus, PublicKey, Tunnel};
+use adit_runtime::{PeerCounters, Runner};
+use adit_tunnel::{PeerStatus, PublicKey};
 use std::collections::{HashMap, VecDeque};
 use std::time::Duration;
-
-/// The time between two samples.
-const EVERY: Duration = Duration::from_secs(1);
 
 /// The time that a rate is the mean of. A sample is that old at most one [`EVERY`] later.
 const SPAN: Duration = Duration::from_secs(2);
@@ -20,6 +20,8 @@ pub struct Rates {
     samples: VecDeque<Sample>,
     /// The last sample differs from the one before: another one must follow.
     is_busy: bool,
+    /// The last hour.
+    pub history: History,
 }
 
 #[derive(Debug, Default)]
@@ -40,10 +42,14 @@ pub struct Rate {
 impl Rates {
     /// Takes a sample if one is due; whether it did. Without traffic none is due, so that an idle tunnel does
     /// not wake.
-    pub fn sample(&mut self, now: Instant, tunnel: &Tunnel) -> bool {
+    pub fn sample(&mut self, runner: &Runner<TunnelEngine>) -> bool {
+        let (now, tunnel) = (runner.now(), &runner.engine().tunnel);
         let is_due = self.samples.back().is_none_or(|last| now.since(last.at) >= EVERY);
         if is_due {
             self.push(now, tunnel.traffic());
+            let mut totals = tunnel.totals(self.history.noted());
+            totals.dropped += runner.peers().map_or(0, |sockets| lost(&sockets.counters()));
+            self.history.note(now, totals);
         }
         is_due
     }
@@ -86,6 +92,12 @@ impl Rates {
         let ([received, sent], [received_before, sent_before]) = (bytes, before);
         Rate { received: rate(received, received_before), sent: rate(sent, sent_before) }
     }
+}
+
+/// Datagrams and trains that the sockets lost.
+const fn lost(counters: &PeerCounters) -> u64 {
+    let sent = counters.too_big + counters.refused + counters.queue_full;
+    sent + counters.overflow + counters.late + counters.no_buffer
 }
 
 #[cfg(test)]

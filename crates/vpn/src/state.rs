@@ -160,6 +160,13 @@ pub struct PeerView {
     /// Seconds since the last packet that proved to be the peer's; absent if there was none.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub authentic_age_s: Option<f64>,
+    /// For how many seconds it has owed an answer, to data or to a handshake; absent if it owes none. A peer answers
+    /// data after 10 s at the latest.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub unanswered_s: Option<f64>,
+    /// How many milliseconds its last response to a handshake of ours took; absent before the first.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub round_trip_ms: Option<f64>,
     /// Bytes received from it.
     pub received_bytes: u64,
     /// Bytes sent to it.
@@ -299,6 +306,8 @@ fn peer_view(status: &PeerStatus, config: &PeerConfig, rate: Rate, now: Instant)
         preshared_key: config.preshared_key.is_some(),
         handshake_age_s: status.last_handshake.map(age),
         authentic_age_s: status.last_authentic.map(age),
+        unanswered_s: status.unanswered.map(age),
+        round_trip_ms: status.round_trip.map(|time| time.as_secs_f64() * 1000.0),
         received_bytes: status.bytes_received,
         sent_bytes: status.bytes_sent,
         received_bits_per_s: rate.received,

@@ -1,18 +1,20 @@
 //! `adit capture`.
 
-use crate::capture::extcap;
-use crate::capture::extcap::{Call, Interface};
-use crate::capture::lab;
-use crate::capture::read::{ReadError, Reading};
-use crate::capture::reply::Responder;
-use crate::capture::run::{Capture, EndError, Outputs, Show, signals};
-use crate::capture::source::{Fate, OpenError, Source, Wanted, link_type_of_hardware};
-use crate::capture::units::{parse_length, parse_size, parse_time};
 use crate::color::Color;
 use crate::context::Context;
 use crate::exit::Exit;
 use crate::output::{Output, table};
+use crate::pictures::{self, Files, Numbers};
 use crate::show::events::{Json, LogArgs};
+use adit_capture::extcap;
+use adit_capture::extcap::{Call, Interface};
+use adit_capture::lab;
+use adit_capture::read::{ReadError, Reading};
+use adit_capture::reply::Responder;
+use adit_capture::run::{Capture, EndError, Outputs, Show, signals};
+use adit_capture::source::{Fate, OpenError, Source, Wanted, link_type_of_hardware};
+use adit_capture::units::{parse_length, parse_size, parse_time};
+use adit_decode::Summary;
 use adit_device::Mode;
 use adit_device::netlink::{IpPrefix, LinkFlags, LinkInfo, Netlink};
 use adit_lab::live::LAB;
@@ -39,6 +41,19 @@ use std::time::Duration;
 /// The most bytes kept of a packet, as tcpdump has it; a super-packet has 64 KiB.
 const SNAP_LEN: u32 = 262_144;
 
+/// Draws the charts of a capture, if there are any.
+fn draw(charts: Option<Box<Summary>>, name: &str, files: &Files, output: &Output) -> Result<Exit> {
+    let Some(charts) = charts else { return Ok(Exit::Ok) };
+    let page = charts.page(format!("Capture of {}", adit_service::text::clean(name)));
+    files.write(&page)?;
+    if output.json {
+        output.value(&Numbers::from(&page))?;
+    } else {
+        pictures::print(&page, output)?;
+    }
+    Ok(Exit::Ok)
+}
+
 /// Arguments of `adit capture`.
 #[derive(Debug, clap::Args)]
 #[command(after_help = "'>' marks packets that leave the host, '<' those that enter it. With -w, \
@@ -48,6 +63,8 @@ Examples:
   adit capture tun0 --create --addr 192.0.2.1/24 --reply    then: ping 192.0.2.77
   adit capture eth0 -w day.pcapng --rotate-size 100MB --files 10 'udp port 53'
   adit capture -r day.pcapng -x icmp
+  adit capture -r day.pcapng --summary --html day.html
+  adit capture tun0 --for 10s --summary
   adit capture tap0 -w - | wireshark -k -i -")]
 #[expect(clippy::struct_excessive_bools, reason = "five switches of a command line")]
 pub(crate) struct Args {
@@ -106,6 +123,11 @@ pub(crate) struct Args {
     /// Do not enable promiscuous mode
     #[arg(long)]
     no_promisc: bool,
+    /// Print charts at the end in place of packets: rate, protocols, round-trip times, where packets die
+    #[arg(long, conflicts_with_all = ["hex", "install_extcap", "list_interfaces"])]
+    summary: bool,
+    #[command(flatten)]
+    pictures: Files,
     /// Register this program with Wireshark and tshark
     #[arg(long, conflicts_with_all = ["name", "interface", "read", "write", "list_interfaces"])]
     install_extcap: bool,
@@ -165,6 +187,9 @@ impl Args {
         if self.list_interfaces {
             return list_interfaces(context);
         }
+        if !self.summary && !self.pictures.is_empty() {
+            return Err(Error::usage("--svg and --html need --summary"));
+        }
         if let Some(path) = self.read.clone() {
             return self.replay(path, context);
         }
@@ -180,6 +205,7 @@ impl Args {
     fn replay(self, path: PathBuf, context: &Context) -> Result<Exit> {
         let mut actions = vec![format!("read '{}'", path.display())];
         actions.extend(self.write.iter().map(|path| format!("record to '{}'", path.display())));
+        actions.extend(self.pictures.actions());
         // What is wrong with the arguments is reported first.
         self.rotation()?;
         if context.is_rehearsal(&actions)? {
@@ -193,21 +219,22 @@ impl Args {
         let (rotation, target) = (self.rotation()?, self.target());
         let reading = Reading {
             signals: signals().map_err(|error| Error::io("catch", "signals", &error))?,
-            path,
             lines: self.lines(output)?,
+            charts: self.charts(),
+            path: path.clone(),
             filter: self.filter,
             target: target.map(|target| (target, rotation)),
             snap_len: self.snaplen,
             count: self.count,
             duration: self.duration,
         };
-        let (summary, result) = reading.run();
+        let (summary, charts, result) = reading.run();
         match result {
             Err(ReadError::Output(error)) if error.is_reader_gone() => Ok(Exit::BrokenPipe),
             Err(error) => Err(read_error(error)),
             Ok(()) => {
                 output.note(summary);
-                Ok(Exit::Ok)
+                draw(charts, &path.display().to_string(), &self.pictures, output)
             }
         }
     }
@@ -251,20 +278,26 @@ impl Args {
         let outputs = Outputs {
             filter: filter.filter(|_| !source.is_filtered()),
             lines: self.lines(output)?,
+            charts: self.charts(),
             recorder,
             snap_len: usize::try_from(self.snaplen).unwrap_or(usize::MAX),
             count: self.count,
             interface: (source.name().to_string(), source.link_type()),
         };
+        let name = outputs.interface.0.clone();
         let capture = Capture { signals, source, responder, duration: self.duration, outputs };
         events.start();
-        let (summary, result) = capture.run();
+        let (summary, charts, result) = capture.run();
         events.note(summary);
         match result {
             Err(error) if error.is_reader_gone() => Ok(Exit::BrokenPipe),
             Err(error) => Err(end_error(&error)),
-            Ok(()) => Ok(Exit::Ok),
+            Ok(()) => draw(charts, &name, &self.pictures, output),
         }
+    }
+
+    fn charts(&self) -> Option<Box<Summary>> {
+        self.summary.then(Box::default)
     }
 
     fn wanted(&self) -> Result<Wanted> {
@@ -303,11 +336,12 @@ impl Args {
 
     fn lines(&self, output: &Output) -> Result<Option<(Show, Sink)>> {
         let show = Show { json: output.json, tree: output.verbose > 0, bytes: self.hex };
-        let wants_lines = match self.target() {
-            None => true,
-            Some(Target::File(_)) => show.json || show.tree || show.bytes,
-            Some(Target::Stdout) => false,
-        };
+        let wants_lines = !self.summary
+            && match self.target() {
+                None => true,
+                Some(Target::File(_)) => show.json || show.tree || show.bytes,
+                Some(Target::Stdout) => false,
+            };
         let sink = wants_lines.then(|| Sink::stdout(whole_lines)).transpose()?;
         Ok(sink.map(|sink| (show, sink)))
     }
@@ -525,6 +559,8 @@ fn extcap_args(
         duration: None,
         snaplen: SNAP_LEN,
         no_promisc: false,
+        summary: false,
+        pictures: Files::default(),
         install_extcap: false,
         log: LogArgs::default(),
     })

@@ -104,29 +104,38 @@ impl Args {
         if context.is_rehearsal(&steps)? {
             return Ok(Exit::Ok);
         }
-        let mut checks = vec![module(), node()];
-        let (capability, namespaces) = (capability(), user_namespaces());
-        // Either the capability or a user namespace is enough.
-        let neither = capability.state != State::Ok && namespaces.state != State::Ok;
-        checks.push(if neither { capability.failed() } else { capability });
-        checks.push(namespaces);
-        checks.extend(features());
-        checks.push(trial());
-        checks.push(pings());
-        checks.push(splices());
-        checks.extend(kill_switches());
-        let ok = checks.iter().all(|check| check.state != State::Failed);
-        let findings = Findings { ok, checks };
+        let findings = findings();
         if context.output.json {
             context.output.value(&findings)?;
         } else {
-            print(&context.output, &findings)?;
+            lines(&context.output, &findings)
+                .iter()
+                .try_for_each(|line| context.output.line(line))?;
         }
-        Ok(if ok { Exit::Ok } else { Exit::NotSo })
+        Ok(if findings.ok { Exit::Ok } else { Exit::NotSo })
     }
 }
 
-fn print(output: &Output, findings: &Findings) -> io::Result<()> {
+/// The results of all checks of this machine.
+pub(super) fn findings() -> Findings {
+    let mut checks = vec![module(), node()];
+    let (capability, namespaces) = (capability(), user_namespaces());
+    // Either the capability or a user namespace is enough.
+    let neither = capability.state != State::Ok && namespaces.state != State::Ok;
+    checks.push(if neither { capability.failed() } else { capability });
+    checks.push(namespaces);
+    checks.extend(features());
+    checks.push(trial());
+    checks.push(pings());
+    checks.push(splices());
+    checks.extend(kill_switches());
+    let ok = checks.iter().all(|check| check.state != State::Failed);
+    Findings { ok, checks }
+}
+
+/// The results for people.
+pub(super) fn lines(output: &Output, findings: &Findings) -> Vec<String> {
+    let mut lines = Vec::new();
     for check in &findings.checks {
         // The word repeats what the color shows.
         let mark = match check.state {
@@ -134,14 +143,15 @@ fn print(output: &Output, findings: &Findings) -> io::Result<()> {
             State::Limited => output.paint(Tone::Name, "limited"),
             State::Failed => output.paint(Tone::Bad, "failed "),
         };
-        output.line(format_args!("{mark}  {:<16} {}", check.name, clean(&check.detail)))?;
+        lines.push(format!("{mark}  {:<16} {}", check.name, clean(&check.detail)));
         if let Some(remedy) = &check.remedy {
-            output.line(format_args!("         {:<16} help: {}", "", clean(remedy)))?;
+            lines.push(format!("         {:<16} help: {}", "", clean(remedy)));
         }
     }
     let verdict =
         if findings.ok { "devices can be created here" } else { "devices cannot be created here" };
-    output.line(verdict)
+    lines.push(verdict.to_owned());
+    lines
 }
 
 /// Both a module and a built-in driver register in /proc/misc.

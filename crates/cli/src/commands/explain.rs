@@ -71,6 +71,10 @@ pub(crate) fn catalog() -> Vec<Explanation> {
         .chain(adit_lab::keeper::CATALOG)
         .chain(adit_topology::routing::CATALOG)
         .chain(adit_lab::limits::CATALOG)
+        .chain(adit_service::health::CATALOG)
+        .chain(adit_vpn::health::CATALOG)
+        .chain(adit_topology::health::CATALOG)
+        .chain(adit_top::CATALOG)
         .map(Explanation::from);
     let mut all: Vec<Explanation> = library.chain(program).collect();
     all.sort_by_key(|entry| entry.code);

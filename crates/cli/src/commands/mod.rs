@@ -16,10 +16,13 @@ mod man;
 mod names;
 mod nat;
 mod netem;
+mod report;
 mod run;
 mod running;
 mod schema;
+mod status;
 mod switch;
+mod top;
 mod tunnel;
 mod tuntap;
 
@@ -142,6 +145,12 @@ commands! {
     /// List running switches, links and tunnels
     #[command(visible_alias = "ls")]
     List(list::Args) ["list": Vec<list::Running>]
+    /// Show what runs on this machine and what is wrong with it
+    Status(status::Args) ["status": adit_top::Status]
+    /// Collect what a maintainer needs in a file, without secrets
+    Report(report::Args) ["report": report::Report]
+    /// Watch devices, ports, peers, links, flows and drops
+    Top(top::Args) ["top": top::Turn]
     /// Show or change what a running program logs
     Log(log::Args) ["log": adit_service::log::LogStatus]
     /// Check configuration files and report every error
@@ -150,11 +159,13 @@ commands! {
     Capture(Box<capture::Args>) [
         "capture": adit_decode::Packet,
         "capture-interfaces": Vec<capture::Capturable>,
+        "capture-summary": crate::pictures::Numbers,
     ]
     /// Run and manage WireGuard tunnels
     #[command(subcommand)]
     Tunnel(tunnel::Command) [
         "tunnel-accept": tunnel::invite::Accepted,
+        "tunnel-history": Vec<adit_vpn::history::HistoryView>,
         "tunnel-invite": tunnel::invite::Invited<'static>,
         "tunnel-join": tunnel::join::Joined,
         "tunnel-reload": adit_vpn::state::Reloaded,
@@ -195,7 +206,7 @@ impl Cli {
 const EXIT_CODES: &str = "\
 Exit status:
   0      done
-  1      a check of 'adit doctor' failed
+  1      a check of 'adit doctor' failed, or 'adit status' found a problem
   2      invalid command line or configuration
   3      permission denied
   4      device, address, namespace, program, file or code not found

@@ -5,15 +5,14 @@ use crate::context::Context;
 use crate::exit::Exit;
 use crate::netem::preview::Preview;
 use crate::netem::{charts, preview};
+use crate::pictures::{self, Files};
 use crate::show;
 use crate::show::events::{Json, LogArgs};
-use adit_chart::{Charset, Page};
 use adit_service::config::problems::Problems;
 use adit_service::control::http::Method;
 use adit_service::control::name::Name;
 use adit_service::error::{Error, Kind, Result};
 use adit_service::event::Event;
-use adit_service::file;
 use adit_service::link;
 use adit_service::link::wanted::{Keys, Plan};
 use adit_service::log::TargetId;
@@ -124,12 +123,8 @@ struct PreviewArgs {
     /// Random seed
     #[arg(long, value_name = "N", default_value_t = 1)]
     seed: u64,
-    /// Write the charts to this file too
-    #[arg(long, value_name = "FILE")]
-    svg: Option<PathBuf>,
-    /// Write a page with the charts and their numbers to this file too
-    #[arg(long, value_name = "FILE")]
-    html: Option<PathBuf>,
+    #[command(flatten)]
+    files: Files,
     #[command(flatten)]
     keys: KeyArgs,
 }
@@ -236,12 +231,6 @@ impl RunArgs {
     }
 }
 
-/// The mode of a plot: everybody may read it.
-const PICTURE_MODE: u32 = 0o644;
-
-/// Width of plots if the terminal size is unknown.
-const WIDTH: usize = 80;
-
 impl PreviewArgs {
     fn run(self, context: &Context) -> Result<Exit> {
         let problems = Problems::default();
@@ -252,10 +241,7 @@ impl PreviewArgs {
         let profiles = self.keys.0.on_top_of(base, &problems);
         let what = self.profile.as_ref().map(|path| path.display().to_string());
         problems.check(what.unwrap_or_else(|| "the command line".to_owned()))?;
-        let files = || self.svg.iter().chain(&self.html);
-        let actions: Vec<String> =
-            files().map(|path| format!("write {}", path.display())).collect();
-        if context.is_rehearsal(&actions)? {
+        if context.is_rehearsal(&self.files.actions())? {
             return Ok(Exit::Ok);
         }
         let simulate = |profile| {
@@ -271,23 +257,12 @@ impl PreviewArgs {
             vec![("a to b", &previews.a_to_b), ("b to a", &previews.b_to_a)]
         };
         let page = charts::page(&named);
-        for (path, drawn) in
-            [(&self.svg, adit_chart::svg as fn(&Page) -> String), (&self.html, adit_chart::html)]
-        {
-            let Some(path) = path else { continue };
-            file::check_folder(path)
-                .and_then(|()| file::replace(path, drawn(&page), PICTURE_MODE))
-                .map_err(|error| Error::io("write", path.display(), &error))?;
-        }
+        self.files.write(&page)?;
         if context.output.json {
             context.output.value(&previews)?;
             return Ok(Exit::Ok);
         }
-        let size = rustix::termios::tcgetwinsize(std::io::stdout());
-        let width = size.map_or(WIDTH, |size| usize::from(size.ws_col)).clamp(40, 160);
-        for line in charts::lines(&page, width, Charset::of_environment()) {
-            context.output.line(line)?;
-        }
+        pictures::print(&page, &context.output)?;
         Ok(Exit::Ok)
     }
 }

@@ -77,7 +77,7 @@ pub(super) const FILES: [Entry; 11] = [
     ),
 ];
 
-pub(super) const ENVIRONMENT: [Entry; 13] = [
+pub(super) const ENVIRONMENT: [Entry; 15] = [
     entry("NO_COLOR", "Not empty: no colors, unless --color always is given.", &[]),
     entry("TERM", "'dumb': no colors, unless --color always is given.", &[]),
     entry("COLUMNS", "The width to which help is wrapped, if the terminal reports none.", &[]),
@@ -125,8 +125,14 @@ pub(super) const ENVIRONMENT: [Entry; 13] = [
     entry(
         "LC_ALL, LC_CTYPE, LANG",
         "The first that is set: with UTF-8 in it, charts are drawn with Braille characters.",
-        &["netem preview"],
+        &["netem preview", "capture", "tunnel show"],
     ),
+    entry(
+        "LC_ALL, LC_CTYPE, LANG",
+        "The first that is set: without UTF-8 in it, screens are of ASCII.",
+        &["top"],
+    ),
+    entry("TERM", "If it is 'dumb', lines are printed in place of a screen.", &["top"]),
 ];
 
 /// Examples of commands whose help has none, or more of them.

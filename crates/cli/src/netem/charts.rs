@@ -2,10 +2,7 @@
 
 use crate::netem::preview::Preview;
 use crate::show::link;
-use adit_chart::{Axis, Charset, Chart, Kind, Page, Series, Unit};
-
-/// Lines of a plot in a terminal.
-const HEIGHT: usize = 9;
+use adit_chart::{Axis, Chart, Kind, Page, Series, Unit};
 
 /// The charts of previews, each with a line for each preview, and their reports.
 pub(crate) fn page(previews: &[(&str, &Preview)]) -> Page {
@@ -50,18 +47,12 @@ pub(crate) fn page(previews: &[(&str, &Preview)]) -> Page {
     }
 }
 
-/// A page as lines of text of at most `width` characters, except its notes.
-pub(crate) fn lines(page: &Page, width: usize, charset: Charset) -> Vec<String> {
-    let charts = page.charts.iter().map(|chart| adit_chart::text(chart, width, HEIGHT, charset));
-    let drawn = charts.filter(|lines| !lines.is_empty());
-    let spaced = drawn.flat_map(|lines| std::iter::once(String::new()).chain(lines));
-    page.notes.iter().cloned().chain(spaced).collect()
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
     use crate::netem::preview::simulate;
+    use crate::pictures::lines;
+    use adit_chart::Charset;
     use adit_engine::netem::{Bitrate, Delay, Loss, Preset, Profile, Rate, Steps};
     use std::sync::Arc;
 

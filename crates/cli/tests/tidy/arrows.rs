@@ -6,13 +6,13 @@ use super::tree::{Sources, Target, Tree};
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 
-const CRATES: [&str; 18] = [
+const CRATES: [&str; 20] = [
     "simd", "packet", "chart", "device", "engine", "fastpath", "tunnel", "nat", "sim", "runtime",
-    "decode", "host", "service", "log", "vpn", "topology", "lab", "cli",
+    "decode", "host", "service", "log", "vpn", "topology", "lab", "top", "capture", "cli",
 ];
 
 /// Which folder of a crate may use which: a line for each folder that uses others.
-const FOLDERS: [(&str, &str); 13] = [
+const FOLDERS: [(&str, &str); 14] = [
     ("packet", "coalesce: segment"),
     (
         "device",
@@ -52,6 +52,7 @@ const FOLDERS: [(&str, &str); 13] = [
         port: format record socket text wake
         record: format",
     ),
+    ("decode", "summary: packet"),
     ("host", "namespace: changes"),
     (
         "service",
@@ -88,7 +89,7 @@ const FOLDERS: [(&str, &str); 13] = [
     ),
     (
         "cli",
-        "commands: capture compat man netem show
+        "commands: compat man netem show
         netem: show",
     ),
 ];

@@ -2,7 +2,9 @@
 
 use crate::format::framing::{FRAME_LEN_MAX, FRAME_LEN_MIN};
 use crate::format::pcapng::{Direction, LinkType, Meta};
-use pcap_parser::pcapng::{Block, EnhancedPacketBlock, OptionCode};
+use pcap_parser::pcapng::{
+    Block, EnhancedPacketBlock, InterfaceDescriptionBlock, InterfaceStatisticsBlock, OptionCode,
+};
 use pcap_parser::traits::{PcapNGPacketBlock, PcapReaderIterator};
 use pcap_parser::{Linktype, PcapBlockOwned, PcapError, create_reader};
 use std::io::{self, Read};
@@ -26,6 +28,8 @@ const NANOS: u64 = 1_000_000_000;
 pub struct Recording {
     reader: Box<dyn PcapReaderIterator + Send>,
     interfaces: Vec<Interface>,
+    /// The order of bytes of this section.
+    is_big_endian: bool,
     packet: RecordedPacket,
     /// Packets that were skipped: too short or too long for a frame, or of an interface with another
     /// link type beside one with Ethernet.
@@ -67,6 +71,8 @@ struct Interface {
     /// Seconds to add to each time.
     offset: i64,
     name: Option<String>,
+    /// Packets that were lost there, by its last statistics.
+    dropped: u64,
 }
 
 impl Interface {
@@ -89,13 +95,19 @@ impl Recording {
             io::Error::new(io::ErrorKind::InvalidData, message)
         })?;
         let packet = RecordedPacket::default();
-        Ok(Self { reader, interfaces: Vec::new(), packet, skipped: 0 })
+        Ok(Self { reader, interfaces: Vec::new(), packet, skipped: 0, is_big_endian: false })
     }
 
     /// The name of an interface, if it has one.
     #[must_use]
     pub fn interface(&self, number: usize) -> Option<&str> {
         self.interfaces.get(number)?.name.as_deref()
+    }
+
+    /// Packets that the program that made the recording lost, as far as it says: the last statistics of each interface.
+    #[must_use]
+    pub fn dropped(&self) -> u64 {
+        self.interfaces.iter().fold(0, |sum, interface| sum.saturating_add(interface.dropped))
     }
 
     /// Reads one block, and puts its packet into `packet`, if it has one. The end may cut a packet off:
@@ -107,6 +119,15 @@ impl Recording {
         loop {
             let (consumed, time) = match self.reader.next() {
                 Ok((consumed, block)) => {
+                    match &block {
+                        PcapBlockOwned::NG(Block::SectionHeader(section)) => {
+                            self.is_big_endian = section.big_endian();
+                        }
+                        PcapBlockOwned::NG(Block::InterfaceStatistics(statistics)) => {
+                            note_drops(statistics, self.is_big_endian, &mut self.interfaces);
+                        }
+                        _ => {}
+                    }
                     (consumed, take(&block, &mut self.interfaces, packet, &mut self.skipped)?)
                 }
                 Err(PcapError::Eof | PcapError::UnexpectedEof) => return Ok(Found::End),
@@ -175,7 +196,7 @@ fn take(
         PcapBlockOwned::LegacyHeader(header) => {
             let resolution = if header.is_nanosecond_precision() { NANOS } else { 1_000_000 };
             let link_type = header.network;
-            interfaces.push(Interface { link_type, resolution, offset: 0, name: None });
+            interfaces.push(Interface { link_type, resolution, offset: 0, name: None, dropped: 0 });
             return Ok(None);
         }
         PcapBlockOwned::Legacy(packet) => {
@@ -189,16 +210,7 @@ fn take(
             return Ok(None);
         }
         PcapBlockOwned::NG(Block::InterfaceDescription(description)) => {
-            if interfaces.len() >= INTERFACES_MAX {
-                return Err(not_one("over 4096 interfaces"));
-            }
-            let name = description.if_name().and_then(Result::ok);
-            interfaces.push(Interface {
-                link_type: description.linktype,
-                resolution: resolution(description.if_tsresol).unwrap_or(1_000_000),
-                offset: description.if_tsoffset,
-                name: name.filter(|name| name.len() <= NAME_LEN_MAX).map(str::to_owned),
-            });
+            describe(description, interfaces)?;
             return Ok(None);
         }
         PcapBlockOwned::NG(Block::EnhancedPacket(packet)) => {
@@ -239,6 +251,40 @@ fn take(
     packet.data.clear();
     packet.data.extend_from_slice(data);
     Ok(Some(time))
+}
+
+/// Takes an interface.
+fn describe(
+    description: &InterfaceDescriptionBlock<'_>,
+    interfaces: &mut Vec<Interface>,
+) -> io::Result<()> {
+    if interfaces.len() >= INTERFACES_MAX {
+        return Err(not_one("over 4096 interfaces"));
+    }
+    let name = description.if_name().and_then(Result::ok);
+    interfaces.push(Interface {
+        link_type: description.linktype,
+        resolution: resolution(description.if_tsresol).unwrap_or(1_000_000),
+        offset: description.if_tsoffset,
+        name: name.filter(|name| name.len() <= NAME_LEN_MAX).map(str::to_owned),
+        dropped: 0,
+    });
+    Ok(())
+}
+
+/// Takes what an interface has dropped (`isb_ifdrop`).
+fn note_drops(
+    statistics: &InterfaceStatisticsBlock<'_>,
+    is_big_endian: bool,
+    interfaces: &mut [Interface],
+) {
+    let index = usize::try_from(statistics.if_id).unwrap_or(usize::MAX);
+    let option = statistics.options.iter().find(|option| option.code == OptionCode::IsbIfDrop);
+    let bytes = option.and_then(|option| option.as_bytes().ok()?.first_chunk().copied());
+    if let (Some(interface), Some(bytes)) = (interfaces.get_mut(index), bytes) {
+        interface.dropped =
+            if is_big_endian { u64::from_be_bytes(bytes) } else { u64::from_le_bytes(bytes) };
+    }
 }
 
 /// The option `code` of a packet, of which the first `N` bytes are a number in the order of the section.

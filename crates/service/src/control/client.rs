@@ -21,7 +21,7 @@ const ANSWER_WITHIN: Duration = Duration::from_secs(10);
 const CHANGE_WITHIN: Duration = Duration::from_secs(60);
 
 /// The same where many are asked, of which one may be stopped.
-const LIST_WITHIN: Duration = Duration::from_secs(3);
+pub(super) const LIST_WITHIN: Duration = Duration::from_secs(3);
 
 /// The longest reply that is read: twice what a program sends.
 const REPLY_LEN_MAX: u64 = 64 << 20;
@@ -60,6 +60,11 @@ impl Client {
     #[must_use]
     pub fn at(name: Name, path: PathBuf) -> Self {
         Self { name, path, within: ANSWER_WITHIN }
+    }
+
+    /// As [`Client::at`], of a program that may take so long to answer.
+    pub(super) const fn within(name: Name, path: PathBuf, within: Duration) -> Self {
+        Self { name, path, within }
     }
 
     /// The program of a name, if it is of that kind.
@@ -175,7 +180,7 @@ impl Client {
     }
 
     /// What the program is.
-    fn about(&self) -> Result<Instance> {
+    pub(super) fn about(&self) -> Result<Instance> {
         serde_json::from_value(self.get("/")?).map_err(|error| {
             let message = format!("'{}' runs another version of adit: {error}", self.name);
             Error::new(Kind::Refused, &CONTROL, message).object(&self.name)

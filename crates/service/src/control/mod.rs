@@ -25,6 +25,7 @@ pub mod rights;
 pub mod route;
 pub mod server;
 pub mod socket;
+pub mod survey;
 
 #[cfg(test)]
 mod tests;

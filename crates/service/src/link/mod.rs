@@ -1,5 +1,6 @@
 //! The emulated link as a service: two ports, and a profile for each direction.
 
+mod health;
 pub mod wanted;
 
 use crate::control::http::{Method, Request};

@@ -1,6 +1,7 @@
 //! The NAT as a service: a network namespace reaches the outside through sockets of this process.
 
 mod flow_log;
+mod health;
 pub mod model;
 mod own_addresses;
 pub mod port;

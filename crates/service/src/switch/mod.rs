@@ -5,6 +5,7 @@ mod api;
 mod bodies;
 pub mod changes;
 pub mod codes;
+pub mod health;
 pub mod keys;
 pub mod mirror;
 mod mirrors;

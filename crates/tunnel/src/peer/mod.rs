@@ -27,7 +27,7 @@ use crate::session::timers::{Attempt, Timers, is_due};
 use crate::session::{Session, Sessions};
 use crate::shape::Shapers;
 use crate::shared::Shared;
-use crate::status::{PeerStatus, TunnelEvent};
+use crate::status::{PeerStatus, Totals, TunnelEvent};
 use crate::suite::Suite;
 use adit_engine::{DropCounts, DropReason, Endpoint, Outbox, Request};
 
@@ -73,6 +73,8 @@ pub(crate) struct Peer {
     pub(crate) bytes_received: u64,
     last_handshake: Option<Instant>,
     last_authentic: Option<Instant>,
+    /// When the last answer to an initiation came, and how long it took.
+    round_trip: Option<(Instant, Duration)>,
     /// Whether to report its next message ([`TunnelEvent::Heard`]).
     pub(crate) is_awaited: bool,
     pub(crate) drops: DropCounts,
@@ -106,6 +108,7 @@ impl Peer {
             bytes_received: 0,
             last_handshake: None,
             last_authentic: None,
+            round_trip: None,
             is_awaited: false,
             drops: DropCounts::new(),
             config,
@@ -326,7 +329,7 @@ impl Peer {
         if let Some(due) = self.exchange_deadline(now, &shared.config.timing) {
             // A session with a post-quantum key follows from the one that there is.
             self.timers.retry = Some(due);
-            self.timers.attempt = Some(Attempt::new(now));
+            *self.timers.attempt(now) = Attempt::new(now);
             return self.schedule(shared);
         }
         let earliest = self.last_initiation.map(|last| last + shared.config.timing.rekey_timeout);
@@ -337,7 +340,7 @@ impl Peer {
             }
             Some(earliest) => {
                 self.timers.retry = Some(earliest + shared.jitter());
-                self.timers.attempt = Some(Attempt::new(now));
+                *self.timers.attempt(now) = Attempt::new(now);
             }
         }
         self.schedule(shared);
@@ -373,7 +376,7 @@ impl Peer {
         self.initiated = Some(initiated);
         self.last_initiation = Some(now);
         let timing = shared.config.timing;
-        let is_first = self.timers.attempt.get_or_insert(Attempt::new(now)).unanswered == 0;
+        let is_first = self.timers.attempt(now).unanswered == 0;
         // A peer that is adit gets the second initiation soon: it follows from an exchange, or from a restart.
         let is_ours = self.path.is_ours() || self.had_post_quantum();
         let patience = timing.rekey_timeout / if is_first && is_ours { 5 } else { 1 };
@@ -453,6 +456,12 @@ impl Peer {
         self.schedule(shared);
     }
 
+    /// Notes the response to our last initiation.
+    pub(crate) fn answered(&mut self, now: Instant) {
+        self.initiated = None;
+        self.round_trip = self.last_initiation.map(|sent| (now, now.since(sent)));
+    }
+
     /// Notes an authenticated message: the peer moves to its source (NDSS 2017, 2.1).
     pub(crate) fn heard(&mut self, shared: &mut Shared, now: Instant, from: Endpoint) {
         shared.handled.authenticated = true;
@@ -486,6 +495,10 @@ impl Peer {
             shared.end(gone);
             self.abandon_handshake(shared);
             self.hybrid.exchange.clear();
+            if self.timers.attempt.is_none() {
+                // Nothing was sent to it for minutes.
+                self.timers.unanswered = None;
+            }
         }
         self.run_exchange(shared, now, out);
         if is_due(&mut self.timers.retry, now) {
@@ -567,6 +580,15 @@ impl Peer {
         (self.config.public_key, [self.bytes_received, self.bytes_sent])
     }
 
+    /// Adds what it counts to the totals.
+    pub(crate) fn add_to(&self, totals: &mut Totals, since: Instant) {
+        totals.received = totals.received.saturating_add(self.bytes_received);
+        totals.sent = totals.sent.saturating_add(self.bytes_sent);
+        totals.dropped = totals.dropped.saturating_add(self.drops.total());
+        let answered = self.round_trip.filter(|(at, _)| *at > since).map(|(_, time)| time);
+        totals.round_trip = totals.round_trip.max(answered);
+    }
+
     pub(crate) fn status(&self, now: Instant, shared: &Shared) -> PeerStatus {
         PeerStatus {
             public_key: self.config.public_key,
@@ -575,6 +597,8 @@ impl Peer {
             bytes_received: self.bytes_received,
             last_handshake: self.last_handshake,
             last_authentic: self.last_authentic,
+            unanswered: self.timers.unanswered,
+            round_trip: self.round_trip.map(|(_, time)| time),
             connected: self.can_send_data(now, shared),
             path_mtu: self.path.mtu(),
             extensions: self.path.is_ours(),

@@ -26,6 +26,8 @@ pub(crate) struct Timers {
     pub(crate) forget: Option<Instant>,
     /// When the first and the last initiation of this attempt were sent.
     pub(crate) attempt: Option<Attempt>,
+    /// Since when the peer owes an answer: to data, or to an initiation.
+    pub(crate) unanswered: Option<Instant>,
 }
 
 /// A handshake that is being tried.
@@ -69,12 +71,20 @@ impl Timers {
     pub(crate) fn sent_data(&mut self, now: Instant, timing: &Timing, jitter: Duration) {
         if self.answer.is_none() {
             self.answer = Some(now + timing.keepalive_timeout + timing.rekey_timeout + jitter);
+            self.unanswered.get_or_insert(now);
         }
+    }
+
+    /// A handshake is tried, unless one was already: that attempt, for the caller to note what it did.
+    pub(crate) fn attempt(&mut self, now: Instant) -> &mut Attempt {
+        self.unanswered.get_or_insert(now);
+        self.attempt.get_or_insert(Attempt::new(now))
     }
 
     /// An authenticated message arrived.
     pub(crate) const fn received(&mut self) {
         self.answer = None;
+        self.unanswered = None;
     }
 
     /// Data came, not only a keepalive: the peer expects an answer.

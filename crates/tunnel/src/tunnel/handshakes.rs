@@ -148,7 +148,7 @@ impl Tunnel {
             initiated.finish(&us.identity, &both, &message).ok_or(DropReason::NOT_AUTHENTIC)?;
         let number = key.filter(|_| at == 0).map(|key| key.number);
         // The index now names the session.
-        peer.initiated = None;
+        peer.answered(now);
         peer.bytes_received += count(bytes.len());
         peer.heard(shared, now, from);
         let mut session = shared.begin(now, &keys, message.receiver, true);

@@ -22,7 +22,7 @@ use crate::message;
 use crate::path::MTU_MIN;
 use crate::peer::Peer;
 use crate::shared::{LocalIdentity, Shared};
-use crate::status::{PeerStatus, TunnelEvent};
+use crate::status::{PeerStatus, Totals, TunnelEvent};
 use crate::tai64n::Tai64n;
 
 /// A WireGuard interface: one private key, many peers. The [crate] documentation explains how it works.
@@ -227,6 +227,14 @@ impl Tunnel {
     /// The bytes received from each peer and sent to it, as in its status, in any order.
     pub fn traffic(&self) -> impl Iterator<Item = (PublicKey, [u64; 2])> + '_ {
         self.peers.iter().flatten().map(|peer| peer.traffic())
+    }
+
+    /// What all peers have in common; of round trips those that ended after `since`.
+    #[must_use]
+    pub fn totals(&self, since: Instant) -> Totals {
+        let mut totals = Totals { dropped: self.drops.total(), ..Totals::default() };
+        self.peers.iter().flatten().for_each(|peer| peer.add_to(&mut totals, since));
+        totals
     }
 
     /// Drops that belong to no peer.

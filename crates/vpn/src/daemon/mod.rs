@@ -605,6 +605,9 @@ impl Service for Daemon {
     fn answer(&mut self, runner: &mut Runner<TunnelEngine>, request: &Request) -> Answer {
         match (request.method, request.path.as_str()) {
             (Method::Get, "/tunnel") => Answer::from(self.status(runner)),
+            (Method::Get, "/tunnel/history") => {
+                value(&self.rates.history.view(runner.now())).into()
+            }
             (Method::Get, "/tunnel/peers") => {
                 let page = state::PeerPage::of(runner, &self.endpoints, &self.rates, request);
                 Answer::from(page.and_then(|page| value(&page)))
@@ -656,7 +659,7 @@ impl Service for Daemon {
     }
 
     fn turn(&mut self, runner: &mut Runner<TunnelEngine>) {
-        let mut has_news = self.rates.sample(runner.now(), &runner.engine().tunnel);
+        let mut has_news = self.rates.sample(runner);
         while let Some(event) = runner.engine_mut().tunnel.poll_event() {
             has_news = true;
             match event {

@@ -1,5 +1,6 @@
 //! The requests of a tunnel.
 
+use crate::history::HistoryView;
 use crate::state::{PeerPage, Reloaded, View};
 use adit_service::control::http::JSON;
 use adit_service::control::route::{PAGE, Route, SchemaOf, schema};
@@ -9,5 +10,10 @@ use adit_service::supervisor::routes::RELOAD;
 pub const ROUTES: &[Route] = &[
     Route { reply: (JSON, schema::<Reloaded> as SchemaOf), ..RELOAD },
     Route::get("/tunnel", "the tunnel with its peers", schema::<View>),
+    Route::get(
+        "/tunnel/history",
+        "rate, latency and drops of the last hour",
+        schema::<HistoryView>,
+    ),
     Route::get("/tunnel/peers", "a page of the peers", schema::<PeerPage>).query(&[PAGE]),
 ];

@@ -1,10 +1,10 @@
 //! `adit lab capture`.
 
-use crate::capture::lab::{Place, Source, find};
 use crate::commands::capture;
 use crate::commands::lab::which::Which;
 use crate::context::Context;
 use crate::exit::Exit;
+use adit_capture::lab::{Place, Source, find};
 use adit_service::error::{Error, Result};
 use clap::{Args as _, FromArgMatches};
 use std::ffi::OsString;

@@ -2,22 +2,24 @@
 
 use crate::commands::lab::which::{Which, has_ended};
 use crate::commands::running::ask;
+use crate::commands::top;
 use crate::context::Context;
 use crate::exit::Exit;
 use crate::output::{clean, table};
+use adit_lab::live::LAB;
 use adit_packet::units::{Bitrate, parse_duration};
 use adit_service::error::Result;
+use adit_top::{Machine, Tab, View};
 use adit_topology::report::{Lab, Link};
 use schemars::JsonSchema;
 use serde::Serialize;
 use std::collections::HashMap;
-use std::io::IsTerminal;
 use std::time::{Duration, Instant};
 
 #[derive(Debug, clap::Args)]
 #[command(after_help = "\
-The busiest links come first. On a terminal the table is drawn again and again until Ctrl-C; otherwise it is printed each \
-time.
+The busiest links come first. On a terminal this is the table of links of 'adit top', of this lab; otherwise it is printed \
+each time.
 
 Examples:
   adit lab top
@@ -96,7 +98,11 @@ impl Rate {
 impl Args {
     pub(crate) fn run(self, context: &Context) -> Result<Exit> {
         let client = self.which.client()?;
-        let is_terminal = std::io::stdout().is_terminal() && !context.output.json && !self.once;
+        if !context.output.json && !self.once && top::is_screen() {
+            let look = top::look(&context.output, self.interval);
+            let source = move || Machine::of_one(&client, LAB);
+            return top::live(source, View::default().tab(Tab::Links), &look);
+        }
         let measure = || {
             Ok::<_, adit_service::error::Error>((
                 Instant::now(),
@@ -114,12 +120,7 @@ impl Args {
             if context.output.json {
                 context.output.value(&rates)?;
             } else {
-                let mut text = lines(&rates).join("\n");
-                if is_terminal {
-                    // The top of the screen, and nothing below what is written.
-                    text = format!("\x1b[H\x1b[J{}\n{text}", clean(&lab.name));
-                }
-                context.output.line(text)?;
+                context.output.line(lines(&rates).join("\n"))?;
             }
             if self.once {
                 return Ok(Exit::Ok);

@@ -1,20 +1,28 @@
 //! `adit tunnel show`.
 
+use crate::commands::running::ask;
 use crate::context::Context;
 use crate::exit::Exit;
 use crate::output::{Output, Tone};
+use crate::pictures::{self, Files};
+use adit_chart::{Axis, Chart, Kind, Page, Series, Unit};
 use adit_packet::units::Bitrate;
 use adit_service::control::client::{Client, instances};
 use adit_service::control::name::Name;
-use adit_service::error::Result;
+use adit_service::error::{Error, Result};
 use adit_vpn::file::config::Transport;
+use adit_vpn::history::{HistoryView, SlotView};
 use adit_vpn::state::{Dropped, PeerView, PostQuantumView, View};
 use serde_json::Value;
 
 #[derive(Debug, clap::Args)]
 #[command(after_help = "\
 'last handshake' is the time of the last key exchange, 'last packet' that of the last packet decrypted \
-with the peer's keys. 'rate' is the mean of the last two to three seconds.")]
+with the peer's keys. 'rate' is the mean of the last two to three seconds.
+
+Examples:
+  adit tunnel show site
+  adit tunnel show site --history --html site.html")]
 pub(crate) struct Args {
     /// The tunnels; all running tunnels without a name
     #[arg(value_name = "NAME")]
@@ -22,6 +30,11 @@ pub(crate) struct Args {
     /// The name of a tunnel
     #[arg(long, value_name = "NAME", conflicts_with = "words")]
     name: Option<Name>,
+    /// Draw rate, handshake round-trip time and drops of the last hour
+    #[arg(long)]
+    history: bool,
+    #[command(flatten)]
+    pictures: Files,
 }
 
 impl Args {
@@ -30,6 +43,12 @@ impl Args {
         let mut names: Vec<Name> = self.words.into_iter().chain(self.name).collect();
         if names.is_empty() {
             names = instances("tunnel").iter().filter_map(|one| one.name.parse().ok()).collect();
+        }
+        if self.history {
+            return history(&names, &self.pictures, output);
+        }
+        if !self.pictures.is_empty() {
+            return Err(Error::usage("--svg and --html need --history"));
         }
         let ask = |name: Name| Client::find(Some(name), "tunnel")?.get("/tunnel");
         let replies = names.into_iter().map(ask).collect::<Result<Vec<Value>>>()?;
@@ -51,6 +70,77 @@ impl Args {
         }
         Ok(Exit::Ok)
     }
+}
+
+/// Draws the last hour of tunnels.
+fn history(names: &[Name], files: &Files, output: &Output) -> Result<Exit> {
+    let ask = |name: &Name| -> Result<(String, HistoryView)> {
+        let client = Client::find(Some(name.clone()), "tunnel")?;
+        Ok((name.to_string(), ask(&client, "/tunnel/history")?))
+    };
+    let histories = names.iter().map(ask).collect::<Result<Vec<_>>>()?;
+    let page = page(&histories);
+    files.write(&page)?;
+    if output.json {
+        output.value(&histories.into_iter().map(|(_, history)| history).collect::<Vec<_>>())?;
+    } else if histories.is_empty() {
+        output.note("no tunnel is running");
+    } else {
+        pictures::print(&page, output)?;
+    }
+    Ok(Exit::Ok)
+}
+
+/// The charts of the last hour: of a tunnel alone its directions are lines, of several their sums.
+fn page(histories: &[(String, HistoryView)]) -> Page {
+    let slots = histories.iter().flat_map(|(_, history)| &history.slots);
+    let oldest = slots.map(|slot| slot.age_s).fold(0.0, f64::max);
+    let chart = |title: &str, axis: Axis, series: Vec<Series>| Chart {
+        title: title.to_owned(),
+        x: Axis::new("Time before now", Unit::Seconds).over(-oldest, 0.0),
+        y: axis,
+        kind: Kind::Line,
+        series,
+    };
+    let points = |history: &HistoryView, value: &dyn Fn(&SlotView, f64) -> Option<f64>| {
+        // The last slot is not over yet.
+        let time = |slot: &SlotView| slot.age_s.clamp(0.5, float(history.every_s));
+        let point = |slot: &SlotView| Some((-slot.age_s, value(slot, time(slot))?));
+        history.slots.iter().filter_map(point).collect::<Vec<_>>()
+    };
+    let bits = |bytes: u64, time: f64| Some(float(bytes) * 8.0 / time);
+    let rates = histories.iter().flat_map(|(name, history)| {
+        let of = |way: &str| match histories.len() {
+            1 => way.to_owned(),
+            _ => format!("{name} {way}"),
+        };
+        let received = points(history, &|slot, time| bits(slot.received_bytes, time));
+        let sent = points(history, &|slot, time| bits(slot.sent_bytes, time));
+        [Series::new(of("received"), received), Series::new(of("sent"), sent)]
+    });
+    let each = |value: &dyn Fn(&SlotView, f64) -> Option<f64>| {
+        let series = |(name, history): &(String, HistoryView)| {
+            Series::new(name.clone(), points(history, value))
+        };
+        histories.iter().map(series).filter(|series| !series.points.is_empty()).collect()
+    };
+    let trips = each(&|slot, _| slot.round_trip_ms.map(|ms| ms / 1000.0));
+    let drops = each(&|slot, time| Some(float(slot.dropped) / time));
+    let names: Vec<&str> = histories.iter().map(|(name, _)| name.as_str()).collect();
+    Page {
+        title: format!("Tunnel {}, last hour", names.join(", ")),
+        notes: Vec::new(),
+        charts: vec![
+            chart("Throughput", Axis::new("Rate", Unit::BitsPerSecond), rates.collect()),
+            chart("Handshake round-trip time", Axis::new("Longest", Unit::Seconds), trips),
+            chart("Drops", Axis::new("Packets per second", Unit::Count), drops),
+        ],
+    }
+}
+
+#[expect(clippy::cast_precision_loss, reason = "a chart rounds more")]
+const fn float(count: u64) -> f64 {
+    count as f64
 }
 
 fn lines(view: &View, output: &Output) -> Vec<String> {
@@ -124,6 +214,13 @@ fn peer_lines(peer: &PeerView, output: &Output, lines: &mut Vec<String>) {
     }
     add("last handshake", ago(peer.handshake_age_s));
     add("last packet", ago(peer.authentic_age_s));
+    if peer.is_silent() {
+        let silent = format!("none for {:.0} s", peer.unanswered_s.unwrap_or_default());
+        add("answer", output.paint(Tone::Bad, silent));
+    }
+    if let Some(time) = peer.round_trip_ms {
+        add("handshake round trip", format!("{time:.1} ms"));
+    }
     add(
         "transfer",
         format!("{} received, {} sent", bytes(peer.received_bytes), bytes(peer.sent_bytes)),

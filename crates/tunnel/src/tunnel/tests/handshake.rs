@@ -601,3 +601,35 @@ fn the_ephemeral_key_is_erased_in_time() {
         before = after;
     }
 }
+
+/// A peer owes an answer from the first data or initiation on that it does not answer, until it is heard again or
+/// nothing was sent to it for minutes.
+#[test]
+fn a_silent_peer_shows_since_when() {
+    let mut net = Net::pair();
+    net.send(0, &ipv4(0, 100));
+    net.run(seconds(1));
+    let status = net.status(0);
+    assert!(status.round_trip.is_some_and(|time| time > Duration::ZERO && time < millis(100)));
+    assert_eq!(net.status(1).round_trip, None, "it has initiated nothing");
+    net.run(seconds(20));
+    assert_eq!(net.status(0).unanswered, None, "a keepalive answered the data");
+    net.rule = Box::new(|_| Fate::Drop);
+    net.send(0, &ipv4(0, 100));
+    let silent = net.now;
+    // Through attempts that are given up, and others that follow.
+    for _ in 0..30 {
+        net.run(seconds(10));
+        net.send(0, &ipv4(0, 100));
+        assert_eq!(net.status(0).unanswered, Some(silent));
+    }
+    net.rule = Box::new(|_| Fate::Deliver);
+    net.run(seconds(20));
+    assert_eq!(net.status(0).unanswered, None, "it is heard again");
+    net.rule = Box::new(|_| Fate::Drop);
+    net.send(0, &ipv4(0, 100));
+    net.run(seconds(60));
+    assert!(net.status(0).unanswered.is_some());
+    net.run(seconds(900));
+    assert_eq!(net.status(0).unanswered, None, "nobody sends to it any more");
+}

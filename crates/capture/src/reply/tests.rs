@@ -1,4 +1,4 @@
-use crate::capture::reply::*;
+use crate::reply::*;
 use etherparse::{PacketBuilder, PacketHeaders};
 use proptest::prelude::any;
 use proptest::test_runner::{Config, TestRunner};

@@ -22,7 +22,7 @@ const ICMPV6: u8 = 58;
 
 /// Answers for the virtual hosts of some subnets.
 #[derive(Debug)]
-pub(crate) struct Responder {
+pub struct Responder {
     link: LinkType,
     /// The device's own addresses, each with the length of its subnet's prefix.
     subnets: Vec<IpPrefix>,
@@ -31,7 +31,7 @@ pub(crate) struct Responder {
 
 impl Responder {
     /// Answers for the subnets of the device's `addresses`; `device_mac` is the MAC of a TAP.
-    pub(crate) fn new(
+    pub fn new(
         link: LinkType,
         addresses: impl IntoIterator<Item = IpPrefix>,
         device_mac: Option<MacAddr>,
@@ -46,12 +46,12 @@ impl Responder {
     }
 
     /// The subnets that it answers for.
-    pub(crate) fn subnets(&self) -> impl Iterator<Item = IpPrefix> + '_ {
+    pub fn subnets(&self) -> impl Iterator<Item = IpPrefix> + '_ {
         self.subnets.iter().map(|prefix| prefix.network())
     }
 
     /// Writes the answer to `packet`, if it has one, into `out`, from the link's first byte on.
-    pub(crate) fn reply<'a>(&self, packet: &[u8], out: &'a mut Vec<u8>) -> Option<&'a [u8]> {
+    pub fn reply<'a>(&self, packet: &[u8], out: &'a mut Vec<u8>) -> Option<&'a [u8]> {
         out.clear();
         match self.link {
             LinkType::Raw => match packet.first()? >> 4 {

@@ -1,7 +1,7 @@
 //! Wireshark's extcap protocol (`doc/extcap.4`): Wireshark and tshark run `adit`, through a link in their
 //! extcap directory, to list interfaces with their link types and options, and to capture into a pipe.
 
-use crate::capture::lab;
+use crate::lab;
 use adit_device::netlink::Netlink;
 use adit_device::{IfName, Mode};
 use adit_runtime::format::pcapng::LinkType;
@@ -21,7 +21,7 @@ const NEW_TUN: &str = "+tun";
 const NEW_TAP: &str = "+tap";
 
 /// Whether Wireshark started the program: it begins with an option, where we have a subcommand.
-pub(crate) fn is_extcap_call(args: &[OsString]) -> bool {
+pub fn is_extcap_call(args: &[OsString]) -> bool {
     args.get(1).is_some_and(|arg| {
         arg.to_str().is_some_and(|arg| arg == "--capture" || arg.starts_with("--extcap-"))
     })
@@ -29,7 +29,7 @@ pub(crate) fn is_extcap_call(args: &[OsString]) -> bool {
 
 /// A request by Wireshark.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) enum Call {
+pub enum Call {
     /// The list of interfaces.
     Interfaces,
     /// The link type of one.
@@ -55,7 +55,7 @@ pub(crate) enum Call {
 
 /// One of the listed interfaces.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) enum Interface {
+pub enum Interface {
     /// A link of a running lab.
     Lab {
         /// The name of the lab.
@@ -87,7 +87,7 @@ impl Interface {
 ///
 /// # Errors
 /// A sentence for Wireshark's user.
-pub(crate) fn parse(args: &[OsString]) -> Result<Call, String> {
+pub fn parse(args: &[OsString]) -> Result<Call, String> {
     let mut args = args.iter().skip(1).map(|arg| arg.to_string_lossy().into_owned());
     let (mut verb, mut interface, mut fifo) = (None, None, None);
     let (mut filter, mut address, mut reply) = (None, None, false);
@@ -134,7 +134,7 @@ pub(crate) fn parse(args: &[OsString]) -> Result<Call, String> {
 ///
 /// # Errors
 /// Those of netlink.
-pub(crate) fn interfaces() -> io::Result<String> {
+pub fn interfaces() -> io::Result<String> {
     let mut text = format!(
         "extcap {{version={}}}{{help={}}}{{display=adit}}\n",
         env!("CARGO_PKG_VERSION"),
@@ -171,7 +171,7 @@ pub(crate) fn interfaces() -> io::Result<String> {
 }
 
 /// The link type of an interface.
-pub(crate) fn link_types(link_type: LinkType) -> String {
+pub fn link_types(link_type: LinkType) -> String {
     let (name, display) = match link_type {
         LinkType::Ethernet => ("EN10MB", "Ethernet"),
         LinkType::Raw => ("RAW", "Raw IP"),
@@ -180,7 +180,7 @@ pub(crate) fn link_types(link_type: LinkType) -> String {
 }
 
 /// The options of an interface.
-pub(crate) fn config(interface: &Interface) -> String {
+pub fn config(interface: &Interface) -> String {
     let mut text = String::new();
     if matches!(interface, Interface::New(_)) {
         text.push_str(
@@ -199,7 +199,7 @@ pub(crate) fn config(interface: &Interface) -> String {
 ///
 /// # Errors
 /// Unsupported without a home directory.
-pub(crate) fn link_path() -> io::Result<PathBuf> {
+pub fn link_path() -> io::Result<PathBuf> {
     let directory = directory().ok_or_else(|| {
         io::Error::new(
             io::ErrorKind::Unsupported,

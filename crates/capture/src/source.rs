@@ -20,7 +20,7 @@ const RING_LEN: usize = 32 << 20;
 
 /// What to capture from.
 #[derive(Clone, Debug)]
-pub(crate) enum Wanted {
+pub enum Wanted {
     /// An existing interface.
     Existing(IfName),
     /// A new device, deleted at the end of the capture.
@@ -36,7 +36,7 @@ pub(crate) enum Wanted {
 
 /// An open source.
 #[derive(Debug)]
-pub(crate) struct Source {
+pub struct Source {
     kind: Kind,
     name: IfName,
     link_type: LinkType,
@@ -68,7 +68,7 @@ enum Kind {
 
 /// How an interface went.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Fate {
+pub enum Fate {
     /// It was deleted.
     Deleted,
     /// It is in another network namespace.
@@ -79,11 +79,11 @@ pub(crate) enum Fate {
 
 /// What is known of a packet beside its bytes.
 #[derive(Debug)]
-pub(crate) struct Incoming {
+pub struct Incoming {
     /// Its time, direction and length.
-    pub(crate) meta: Meta,
+    pub meta: Meta,
     /// Whether it is many in one.
-    pub(crate) gso: Option<Gso>,
+    pub gso: Option<Gso>,
 }
 
 impl Source {
@@ -92,7 +92,7 @@ impl Source {
     ///
     /// # Errors
     /// [`OpenError`].
-    pub(crate) fn open(
+    pub fn open(
         wanted: &Wanted,
         promiscuous: bool,
         filter: Option<&ClassicFilter>,
@@ -185,7 +185,7 @@ impl Source {
     ///
     /// # Errors
     /// [`OpenError`]: there is none of that name, or it is of another kind.
-    pub(crate) fn link_type_of(wanted: &Wanted) -> Result<LinkType, OpenError> {
+    pub fn link_type_of(wanted: &Wanted) -> Result<LinkType, OpenError> {
         match wanted {
             Wanted::New { mode: Mode::Tun, .. } => Ok(LinkType::Raw),
             Wanted::New { mode: Mode::Tap, .. } => Ok(LinkType::Ethernet),
@@ -199,17 +199,17 @@ impl Source {
     }
 
     /// The name of the interface.
-    pub(crate) fn name(&self) -> IfName {
+    pub fn name(&self) -> IfName {
         self.name
     }
 
     /// The link type of the packets.
-    pub(crate) fn link_type(&self) -> LinkType {
+    pub fn link_type(&self) -> LinkType {
         self.link_type
     }
 
     /// A description for messages.
-    pub(crate) fn describe(&self) -> String {
+    pub fn describe(&self) -> String {
         let kind = match (&self.kind, self.link_type) {
             (Kind::Queue { .. }, LinkType::Raw) => "a TUN device",
             (Kind::Queue { .. }, LinkType::Ethernet) => "a TAP device",
@@ -220,7 +220,7 @@ impl Source {
     }
 
     /// The kernel's view of the interface.
-    pub(crate) fn info(&self) -> Result<LinkInfo, adit_device::Error> {
+    pub fn info(&self) -> Result<LinkInfo, adit_device::Error> {
         match &self.kind {
             Kind::Queue { device, .. } => device.info(),
             Kind::Socket { link, .. } => link.info(),
@@ -228,7 +228,7 @@ impl Source {
     }
 
     /// The addresses and MAC of our device, for the responder; `None` if the source is a packet socket.
-    pub(crate) fn own_addresses(&self) -> Option<(Vec<IpPrefix>, Option<MacAddr>)> {
+    pub fn own_addresses(&self) -> Option<(Vec<IpPrefix>, Option<MacAddr>)> {
         let Kind::Queue { device, .. } = &self.kind else { return None };
         let addresses = device.addresses().unwrap_or_default();
         let mac = device.info().ok().and_then(|info| info.address?.mac());
@@ -236,7 +236,7 @@ impl Source {
     }
 
     /// Whether the kernel applies the filter.
-    pub(crate) fn is_filtered(&self) -> bool {
+    pub fn is_filtered(&self) -> bool {
         self.is_filtered
     }
 
@@ -244,7 +244,7 @@ impl Source {
     ///
     /// # Errors
     /// NotFound: the interface is gone, and no more will come.
-    pub(crate) fn recv(&mut self) -> io::Result<Option<Incoming>> {
+    pub fn recv(&mut self) -> io::Result<Option<Incoming>> {
         match &mut self.kind {
             Kind::Queue { queue, buf, len, .. } => match queue.recv(buf) {
                 Ok(received) => {
@@ -274,7 +274,7 @@ impl Source {
     }
 
     /// The packet that was received last, as far as it was captured.
-    pub(crate) fn bytes(&self) -> &[u8] {
+    pub fn bytes(&self) -> &[u8] {
         match &self.kind {
             Kind::Queue { buf, len, .. } => &buf[..*len],
             Kind::Socket { ring, .. } => ring.bytes(),
@@ -282,7 +282,7 @@ impl Source {
     }
 
     /// Whether packets were captured already that [`Source::recv`] will return soon.
-    pub(crate) fn is_behind(&mut self) -> bool {
+    pub fn is_behind(&mut self) -> bool {
         match &mut self.kind {
             Kind::Queue { .. } => false,
             Kind::Socket { ring, .. } => ring.is_behind().unwrap_or_default(),
@@ -305,12 +305,12 @@ impl Source {
     }
 
     /// Whether the caller must poll [`Source::exists`], because poll(2) does not report a deletion now.
-    pub(crate) fn is_in_doubt(&self) -> bool {
+    pub fn is_in_doubt(&self) -> bool {
         matches!(&self.kind, Kind::Socket { is_down, .. } if is_down.get())
     }
 
     /// Whether the interface still exists.
-    pub(crate) fn exists(&self) -> bool {
+    pub fn exists(&self) -> bool {
         let info = self.info();
         if let (Kind::Socket { is_down, .. }, Ok(info)) = (&self.kind, &info) {
             is_down.set(!info.flags.contains(LinkFlags::UP));
@@ -319,7 +319,7 @@ impl Source {
     }
 
     /// How an interface went that no longer exists.
-    pub(crate) fn fate(&mut self) -> Fate {
+    pub fn fate(&mut self) -> Fate {
         let Kind::Socket { index, monitor: Some(monitor), .. } = &mut self.kind else {
             return Fate::Deleted;
         };
@@ -344,7 +344,7 @@ impl Source {
     ///
     /// # Errors
     /// Those of [`Queue::send`]; Unsupported on a packet socket.
-    pub(crate) fn send(&self, packet: &[u8]) -> io::Result<()> {
+    pub fn send(&self, packet: &[u8]) -> io::Result<()> {
         match &self.kind {
             Kind::Queue { queue, .. } => queue.send(packet).map(|_| ()),
             Kind::Socket { .. } => Err(io::ErrorKind::Unsupported.into()),
@@ -353,7 +353,7 @@ impl Source {
 
     /// The number of packets the kernel dropped since the capture began because they were not read in time.
     /// Queries netlink for a device; cheap for a socket.
-    pub(crate) fn dropped(&mut self) -> u64 {
+    pub fn dropped(&mut self) -> u64 {
         let dropped = match &mut self.kind {
             Kind::Queue { device, .. } => device.info().map(|info| info.stats.tx_dropped).ok(),
             Kind::Socket { ring, .. } => ring.statistics().map(|counts| counts.dropped).ok(),
@@ -362,7 +362,7 @@ impl Source {
     }
 
     /// Whether [`Source::dropped`] takes only one system call.
-    pub(crate) fn counts_drops_cheaply(&self) -> bool {
+    pub fn counts_drops_cheaply(&self) -> bool {
         matches!(self.kind, Kind::Socket { .. })
     }
 }
@@ -388,7 +388,7 @@ fn held(name: &IfName) -> String {
 }
 
 /// The link type of a hardware type, if it carries Ethernet or raw IP.
-pub(crate) fn link_type_of_hardware(hardware_type: HardwareType) -> Option<LinkType> {
+pub fn link_type_of_hardware(hardware_type: HardwareType) -> Option<LinkType> {
     // `ARPHRD_*` of linux/if_arp.h: PPP, the tunnels, RAWIP and NONE carry raw IP.
     const RAW: [u16; 7] = [512, 519, 768, 769, 776, 778, 823];
     match hardware_type {
@@ -407,7 +407,7 @@ fn gso(vnet: &VnetHeader, len: usize) -> Option<Gso> {
 
 /// Why a source cannot be opened.
 #[derive(Debug)]
-pub(crate) enum OpenError {
+pub enum OpenError {
     /// The device cannot be created, found or attached to.
     Device(adit_device::Error),
     /// The packet socket cannot be opened.

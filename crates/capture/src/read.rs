@@ -1,7 +1,7 @@
 //! Shows, filters and records the packets of a recording, as if they were captured now.
 
-use crate::capture::run::{EndError, Show, packets, render};
-use adit_decode::Packet;
+use crate::run::{EndError, Show, packets, render};
+use adit_decode::{Packet, Summary};
 use adit_runtime::format::pcapng::{Interface, LinkType, Meta, Statistics};
 use adit_runtime::format::recording::{Found, RecordedPacket, Recording};
 use adit_runtime::record::error::writer;
@@ -20,39 +20,41 @@ use std::time::{Duration, Instant};
 
 /// A recording, and what becomes of its packets.
 #[derive(Debug)]
-pub(crate) struct Reading {
-    /// The stream of [`signals`](crate::capture::run::signals).
-    pub(crate) signals: UnixStream,
+pub struct Reading {
+    /// The stream of [`signals`](crate::run::signals).
+    pub signals: UnixStream,
     /// The file; `-` is standard input.
-    pub(crate) path: PathBuf,
+    pub path: PathBuf,
     /// The words of the filter.
-    pub(crate) filter: Vec<String>,
+    pub filter: Vec<String>,
     /// How packets are shown, and where.
-    pub(crate) lines: Option<(Show, Sink)>,
+    pub lines: Option<(Show, Sink)>,
+    /// Charts of the packets.
+    pub charts: Option<Box<Summary>>,
     /// Where packets are recorded.
-    pub(crate) target: Option<(Target, Rotation)>,
+    pub target: Option<(Target, Rotation)>,
     /// Maximum number of bytes kept of each packet.
-    pub(crate) snap_len: u32,
+    pub snap_len: u32,
     /// The number of packets after which it stops.
-    pub(crate) count: Option<u64>,
+    pub count: Option<u64>,
     /// The time after which it stops.
-    pub(crate) duration: Option<Duration>,
+    pub duration: Option<Duration>,
 }
 
 /// The counters of a reading.
 #[derive(Clone, Copy, Debug, Default)]
-pub(crate) struct ReadSummary {
+pub struct ReadSummary {
     /// Packets shown or recorded.
-    pub(crate) read: u64,
+    pub read: u64,
     /// Packets rejected by the filter.
-    pub(crate) filtered: u64,
+    pub filtered: u64,
     /// Packets that are neither Ethernet frames nor IP packets, and the link type of the last of them.
-    pub(crate) unknown: Option<(u64, i32)>,
+    pub unknown: Option<(u64, i32)>,
 }
 
 /// Why a reading ended early.
 #[derive(Debug)]
-pub(crate) enum ReadError {
+pub enum ReadError {
     /// The file cannot be read, or is no recording.
     File(PathBuf, io::Error),
     /// The filter is invalid.
@@ -123,12 +125,13 @@ impl Filters {
 
 impl Reading {
     /// Reads to the end, a limit or a signal; returns the counters even after an error.
-    pub(crate) fn run(mut self) -> (ReadSummary, Result<(), ReadError>) {
+    pub fn run(mut self) -> (ReadSummary, Option<Box<Summary>>, Result<(), ReadError>) {
         let mut summary = ReadSummary::default();
         let mut recorder = None;
         let result = self.read(&mut summary, &mut recorder);
+        let charts = self.charts.take();
         let end = self.end(&summary, recorder);
-        (summary, result.and(end))
+        (summary, charts, result.and(end))
     }
 
     fn open(&self) -> io::Result<Recording> {
@@ -172,6 +175,12 @@ impl Reading {
             let name = recording.interface(packet.interface).unwrap_or("-");
             self.record(name, link_type, (&packet.meta, data), recorder)?;
             self.show(name, link_type, (&packet.meta, data))?;
+            if let Some(charts) = &mut self.charts {
+                charts.note(&Packet::decode(name, link_type, &packet.meta, data));
+            }
+        }
+        if let Some(charts) = &mut self.charts {
+            charts.lost(recording.dropped());
         }
         Ok(())
     }

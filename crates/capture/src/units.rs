@@ -4,19 +4,19 @@ use adit_packet::units;
 use std::time::Duration;
 
 /// A size in bytes: `500`, `10k`, `1.5MB`, `64KiB`.
-pub(crate) fn parse_size(text: &str) -> Result<u64, String> {
+pub fn parse_size(text: &str) -> Result<u64, String> {
     let size = units::parse_size(text).map_err(|error| error.to_string())?;
     if size == 0 { Err(ZERO.to_owned()) } else { Ok(size) }
 }
 
 /// A time, with its unit as everywhere: `10s`, `500ms`, `5m`, `1.5h`.
-pub(crate) fn parse_time(text: &str) -> Result<Duration, String> {
+pub fn parse_time(text: &str) -> Result<Duration, String> {
     let time = units::parse_duration(text).map_err(|error| error.to_string())?;
     if time.is_zero() { Err(ZERO.to_owned()) } else { Ok(time) }
 }
 
 /// The number of bytes to keep of a packet, at most `max`.
-pub(crate) fn parse_length(text: &str, max: u32) -> Result<u32, String> {
+pub fn parse_length(text: &str, max: u32) -> Result<u32, String> {
     let length = u32::try_from(parse_size(text)?).ok().filter(|length| *length <= max);
     length.ok_or_else(|| format!("the maximum is {max} bytes"))
 }

@@ -1,10 +1,10 @@
 //! The loop: one thread that sleeps in poll(2) until a packet or signal arrives, an output becomes writable or
 //! loses its reader, or a deadline expires.
 
-use crate::capture::reply::Responder;
-use crate::capture::source::{Fate, Incoming, Source};
-use adit_decode::Packet;
+use crate::reply::Responder;
+use crate::source::{Fate, Incoming, Source};
 use adit_decode::hex_dump;
+use adit_decode::{Packet, Summary as Charts};
 use adit_runtime::format::pcapng::{Direction, LinkType, Meta, Statistics};
 use adit_runtime::record::now::Now;
 use adit_runtime::record::recorder::{RecordError, Recorder};
@@ -28,69 +28,71 @@ const DOUBT: Duration = Duration::from_millis(500);
 
 /// How packets are shown.
 #[derive(Clone, Copy, Debug, Default)]
-pub(crate) struct Show {
+pub struct Show {
     /// One JSON object per packet instead of a line.
-    pub(crate) json: bool,
+    pub json: bool,
     /// The decoded fields below the line.
-    pub(crate) tree: bool,
+    pub tree: bool,
     /// The bytes.
-    pub(crate) bytes: bool,
+    pub bytes: bool,
 }
 
 /// A capture with its source and outputs.
 #[derive(Debug)]
-pub(crate) struct Capture {
+pub struct Capture {
     /// The stream of [`signals`], registered before the capture is announced.
-    pub(crate) signals: UnixStream,
+    pub signals: UnixStream,
     /// Where packets come from.
-    pub(crate) source: Source,
+    pub source: Source,
     /// Answers ARP, neighbor solicitations and ping.
-    pub(crate) responder: Option<Responder>,
+    pub responder: Option<Responder>,
     /// The time after which it stops.
-    pub(crate) duration: Option<Duration>,
+    pub duration: Option<Duration>,
     /// Where packets go.
-    pub(crate) outputs: Outputs,
+    pub outputs: Outputs,
 }
 
 /// Where packets go, and which of them.
 #[derive(Debug)]
-pub(crate) struct Outputs {
+pub struct Outputs {
     /// A filter that the kernel does not apply.
-    pub(crate) filter: Option<Filter>,
+    pub filter: Option<Filter>,
     /// How packets are shown, and where.
-    pub(crate) lines: Option<(Show, Sink)>,
+    pub lines: Option<(Show, Sink)>,
+    /// Charts of the packets.
+    pub charts: Option<Box<Charts>>,
     /// Where packets are recorded.
-    pub(crate) recorder: Option<Recorder>,
+    pub recorder: Option<Recorder>,
     /// Maximum number of bytes kept of each packet.
-    pub(crate) snap_len: usize,
+    pub snap_len: usize,
     /// The number of packets after which the capture stops.
-    pub(crate) count: Option<u64>,
+    pub count: Option<u64>,
     /// The interface, and what its packets begin with.
-    pub(crate) interface: (String, LinkType),
+    pub interface: (String, LinkType),
 }
 
 /// The counters of a capture.
 #[derive(Clone, Copy, Debug, Default)]
-pub(crate) struct Summary {
+pub struct Summary {
     /// Packets shown or recorded.
-    pub(crate) captured: u64,
+    pub captured: u64,
     /// Packets rejected by the filter; `None` if the kernel filters, which does not count them.
-    pub(crate) filtered: Option<u64>,
+    pub filtered: Option<u64>,
     /// Packets dropped by the kernel because they were not read in time.
-    pub(crate) dropped: u64,
+    pub dropped: u64,
     /// Packets not recorded because the reader of the recording was too slow.
-    pub(crate) not_recorded: u64,
+    pub not_recorded: u64,
     /// Packets not shown because the reader of the lines was too slow.
-    pub(crate) not_shown: u64,
+    pub not_shown: u64,
     /// Answers sent.
-    pub(crate) answered: u64,
+    pub answered: u64,
     /// Answers that the device did not accept.
-    pub(crate) unanswered: u64,
+    pub unanswered: u64,
 }
 
 /// Why a capture ended early.
 #[derive(Debug)]
-pub(crate) enum EndError {
+pub enum EndError {
     /// The interface is gone.
     Gone(Fate),
     /// The recording failed.
@@ -103,7 +105,7 @@ pub(crate) enum EndError {
 
 impl EndError {
     /// Whether the reader closed the pipe, which is how `adit capture | head` ends.
-    pub(crate) fn is_reader_gone(&self) -> bool {
+    pub fn is_reader_gone(&self) -> bool {
         match self {
             Self::Record(error) => error.is_reader_gone(),
             Self::Show(error) => error.kind() == io::ErrorKind::BrokenPipe,
@@ -126,16 +128,20 @@ impl From<WriteFailure> for EndError {
 
 impl Capture {
     /// Captures until a limit or a signal; returns the counters even after an error.
-    pub(crate) fn run(mut self) -> (Summary, Result<(), EndError>) {
+    pub fn run(mut self) -> (Summary, Option<Box<Charts>>, Result<(), EndError>) {
         let start = Now::read();
         let filtered = (!self.source.is_filtered()).then_some(0);
         let summary = Summary { filtered, ..Summary::default() };
         let mut state = State { summary, dropped_seen: 0, start };
         let result = self.run_until_told(&mut state);
         state.summary.dropped = self.source.dropped();
+        let mut charts = self.outputs.charts.take();
+        if let Some(charts) = &mut charts {
+            charts.lost(state.summary.dropped);
+        }
         let end = self.outputs.end(&state);
         // The first failure is the cause of the second.
-        (state.summary, result.and(end))
+        (state.summary, charts, result.and(end))
     }
 
     fn run_until_told(&mut self, state: &mut State) -> Result<(), EndError> {
@@ -278,8 +284,11 @@ impl Outputs {
                 state.summary.not_recorded += 1;
             }
         }
+        let (name, link_type) = &self.interface;
+        if let Some(charts) = &mut self.charts {
+            charts.note(&Packet::decode(name, *link_type, &meta, data));
+        }
         if let Some((show, sink)) = &mut self.lines {
-            let (name, link_type) = &self.interface;
             let mut packet = Packet::decode(name, *link_type, &meta, data);
             packet.gso.clone_from(&incoming.gso);
             if !sink.append(render(packet, data, *show).as_bytes(), now.monotonic)? {
@@ -378,7 +387,7 @@ struct Seen {
 }
 
 /// The text of one packet, each line ended by a line feed.
-pub(crate) fn render(mut packet: Packet, data: &[u8], show: Show) -> String {
+pub fn render(mut packet: Packet, data: &[u8], show: Show) -> String {
     if show.json {
         if show.bytes {
             packet.bytes = Some(data.iter().map(|byte| format!("{byte:02x}")).collect());
@@ -403,7 +412,7 @@ pub(crate) fn render(mut packet: Packet, data: &[u8], show: Show) -> String {
 ///
 /// # Errors
 /// EMFILE if the process has no descriptor left.
-pub(crate) fn signals() -> io::Result<UnixStream> {
+pub fn signals() -> io::Result<UnixStream> {
     let (ours, theirs) = UnixStream::pair()?;
     for signal in [SIGINT, SIGTERM, SIGHUP] {
         signal_hook::low_level::pipe::register(signal, theirs.try_clone()?)?;
@@ -435,7 +444,8 @@ impl fmt::Display for Summary {
     }
 }
 
-pub(crate) fn packets(count: u64) -> String {
+/// `1 packet`, `2 packets`.
+pub fn packets(count: u64) -> String {
     if count == 1 { "1 packet".to_owned() } else { format!("{count} packets") }
 }
 

@@ -1,4 +1,6 @@
-//! `adit capture`: shows, records, filters and answers the packets of one interface.
+//! Captures: shows, records, filters and answers the packets of one interface. This is what `adit capture` does.
+//!
+//! A crate because a program that captures needs this part alone.
 //!
 //! ```text
 //! source -> filter -> decode -> line, tree, JSON          source: our queue, or a packet socket
@@ -10,11 +12,17 @@
 //!
 //! One thread and one loop ([`run`]) that sleeps in poll(2) until a packet, a signal, a writable output or a
 //! deadline. Only the loop and the source read the clock.
+#![forbid(unsafe_code)]
 
-pub(crate) mod extcap;
-pub(crate) mod lab;
-pub(crate) mod read;
-pub(crate) mod reply;
-pub(crate) mod run;
-pub(crate) mod source;
-pub(crate) mod units;
+pub mod extcap;
+pub mod lab;
+pub mod read;
+pub mod reply;
+pub mod run;
+pub mod source;
+pub mod units;
+
+/// The example of the README.
+#[cfg(doctest)]
+#[doc = include_str!("../README.md")]
+struct Readme;

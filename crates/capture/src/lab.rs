@@ -17,7 +17,7 @@ use std::path::PathBuf;
 
 /// Where packets of a lab are seen.
 #[derive(Debug)]
-pub(crate) enum Place {
+pub enum Place {
     /// An interface, in a network namespace.
     Interface(PathBuf, IfName),
     /// Inside of the lab: the name of the link.
@@ -26,7 +26,7 @@ pub(crate) enum Place {
 
 /// What is captured in the end.
 #[derive(Debug)]
-pub(crate) enum Source {
+pub enum Source {
     /// An interface of the namespace of this process.
     Interface(IfName),
     /// A recording that goes on as long as it is open.
@@ -41,7 +41,7 @@ fn ask<T: DeserializeOwned>(client: &Client, path: &str) -> Result<T> {
 }
 
 /// The links of all running labs: the lab, the link, and its ends.
-pub(crate) fn links() -> Vec<(String, String, String)> {
+pub fn links() -> Vec<(String, String, String)> {
     let of = |name: String| {
         let client = Client::named(name.parse().ok()?, LAB).ok()?;
         let lab: Lab = ask(&client, "/lab").ok()?;
@@ -56,7 +56,7 @@ pub(crate) fn links() -> Vec<(String, String, String)> {
 ///
 /// # Errors
 /// There is none, or a node has several.
-pub(crate) fn find(client: &Client, part: &str) -> Result<Place> {
+pub fn find(client: &Client, part: &str) -> Result<Place> {
     let lab: Lab = ask(client, "/lab")?;
     let link = lab.links.iter().find(|link| link.name == part);
     let end = match link {
@@ -118,7 +118,7 @@ impl Place {
     ///
     /// # Errors
     /// The lab is another user's, or has ended.
-    pub(crate) fn begin(self, client: &Client) -> Result<Source> {
+    pub fn begin(self, client: &Client) -> Result<Source> {
         match self {
             Self::Interface(net, interface) => {
                 let entered = Netns::open(&net).and_then(|net| net.enter_as_owner());
