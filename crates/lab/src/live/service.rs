@@ -507,6 +507,7 @@ fn unknown(what: &str, name: &str) -> Error {
 impl Service for LabService {
     type Engine = LabEngine;
     type Change = Change;
+    type Report = report::Lab;
 
     const ROUTES: &'static [Route] = ROUTES;
 
@@ -641,8 +642,8 @@ impl Service for LabService {
         self.answer_path(runner, request, &path).unwrap_or_else(|error| Answer::Now(error.into()))
     }
 
-    fn status(&self, runner: &Loop) -> Result<Value> {
-        value(&self.show(runner))
+    fn report(&self, runner: &Loop) -> report::Lab {
+        self.show(runner)
     }
 
     fn replies(&mut self) -> Vec<(http::Ticket, Result<Value>)> {

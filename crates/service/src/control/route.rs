@@ -36,6 +36,8 @@ pub struct Route {
     pub reply: (&'static str, SchemaOf),
     /// Who may send it.
     pub access: Access,
+    /// Another status with the same schema, and what it means.
+    pub also: Option<(u16, &'static str)>,
 }
 
 /// A key of a query.
@@ -71,7 +73,8 @@ impl Route {
     #[must_use]
     pub const fn get(path: &'static str, summary: &'static str, reply: SchemaOf) -> Self {
         let (method, access) = (Method::Get, Access::Everybody);
-        Self { method, path, summary, query: &[], body: None, reply: (JSON, reply), access }
+        let (query, body, reply, also): (&[_], _, _, _) = (&[], None, (JSON, reply), None);
+        Self { method, path, summary, query, body, reply, access, also }
     }
 
     /// A change, which members alone may ask for.
@@ -84,7 +87,8 @@ impl Route {
         reply: SchemaOf,
     ) -> Self {
         let access = Access::Members;
-        Self { method, path, summary, query: &[], body, reply: (JSON, reply), access }
+        let (query, reply, also): (&[_], _, _) = (&[], (JSON, reply), None);
+        Self { method, path, summary, query, body, reply, access, also }
     }
 
     /// The same with keys of its query.
@@ -97,6 +101,12 @@ impl Route {
     #[must_use]
     pub const fn for_members(self) -> Self {
         Self { access: Access::Members, ..self }
+    }
+
+    /// The same with another status for the same kind of reply.
+    #[must_use]
+    pub const fn or(self, status: u16, meaning: &'static str) -> Self {
+        Self { also: Some((status, meaning)), ..self }
     }
 
     /// The same with a reply of another media type.

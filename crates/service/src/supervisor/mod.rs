@@ -20,11 +20,13 @@ mod hangup;
 mod limits;
 mod request;
 pub mod routes;
+mod watch;
 
 pub use background::{Job, Trigger};
 pub use hangup::Hangup;
 pub use limits::{RateLimitedLog, random, seed, times};
 pub use request::{Done, DoneReply, read_request, value};
+pub use watch::HealthReply;
 
 use crate::config::value::text;
 use crate::control::http::{Method, Request, Ticket};
@@ -34,14 +36,17 @@ use crate::control::server::Reply;
 use crate::control::socket::ControlSocket;
 use crate::error::{Error, Result};
 use crate::event::{Event, Events};
+use crate::health::Health;
 use crate::log::LogRequest;
 use adit_engine::Engine;
 use adit_runtime::Runner;
 use adit_runtime::{Event as LoopEvent, Handler, Interest, Next, Signal, Token};
 use background::BackgroundReader;
+use serde::Serialize;
 use serde_json::Value;
 use std::fmt;
 use std::time::Duration;
+use watch::Watch;
 
 /// How often a service asks its engine for news and flushes its recordings and events: people read
 /// them.
@@ -66,6 +71,8 @@ pub trait Service: Sized {
     type Engine: Engine;
     /// What a background job returns: a configuration that was read, ports that were opened.
     type Change: Send + 'static;
+    /// The reported state.
+    type Report: Health + Serialize + fmt::Debug;
 
     /// The requests that [`Service::answer`] and [`Service::job`] take, beside those of every service.
     const ROUTES: &'static [Route];
@@ -89,11 +96,16 @@ pub trait Service: Sized {
     /// Answers a request other than `/reload` and `/stop`.
     fn answer(&mut self, runner: &mut Runner<Self::Engine>, request: &Request) -> Answer;
 
-    /// The reported state: what `show --json` prints.
+    /// The reported state.
+    fn report(&self, runner: &Runner<Self::Engine>) -> Self::Report;
+
+    /// The reported state as JSON: what `show --json` prints.
     ///
     /// # Errors
     /// None in practice: a state consists of numbers and strings.
-    fn status(&self, runner: &Runner<Self::Engine>) -> Result<Value>;
+    fn status(&self, runner: &Runner<Self::Engine>) -> Result<Value> {
+        value(&self.report(runner))
+    }
 
     /// Handles an event of the loop that is not the supervisor's: a port, a listener, the alarm, a
     /// descriptor that the service watches.
@@ -160,6 +172,7 @@ pub struct Supervisor<S: Service> {
     socket: ControlSocket,
     events: Events,
     background: BackgroundReader<S::Change>,
+    health: Watch<S::Report>,
     watchdog: Option<Watchdog>,
     is_stopping: bool,
 }
@@ -167,11 +180,11 @@ pub struct Supervisor<S: Service> {
 impl<S: Service> Supervisor<S> {
     /// A supervisor that answers at `socket` and reports to `events`.
     pub fn new(service: S, mut socket: ControlSocket, events: Events) -> Self {
-        let background = BackgroundReader::new();
+        let (background, health) = (BackgroundReader::new(), Watch::new());
         if let Some(server) = &mut socket.server {
             server.describe(routes::all(S::ROUTES), events.journal().clone());
         }
-        Self { service, socket, events, background, watchdog: None, is_stopping: false }
+        Self { service, socket, events, background, health, watchdog: None, is_stopping: false }
     }
 
     /// Reports that the service is running, to the observer and the service manager.
@@ -223,6 +236,12 @@ impl<S: Service> Supervisor<S> {
         let Some(mut server) = self.socket.server.take() else { return };
         server.serve(|request| {
             let answer = match (request.method, request.path.as_str()) {
+                (Method::Get, "/health") => {
+                    let report = self.service.report(runner);
+                    let reply = self.health.judge(report, runner.now());
+                    let status = if reply.healthy { 200 } else { 503 };
+                    return value(&reply).map_or_else(Reply::from, |body| Reply::Now(status, body));
+                }
                 (Method::Post, "/reload") => {
                     self.background.queue(Trigger::Reload(Some(request.from)));
                     return Reply::Later;
