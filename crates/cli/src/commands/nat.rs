@@ -16,6 +16,7 @@ use adit_service::control::http::Method;
 use adit_service::error::{Error, Result};
 use adit_service::link::wanted::Keys;
 use adit_service::log::TargetId;
+use adit_service::metrics::ListenAddress;
 use adit_service::namespace::attach::Target;
 use adit_service::nat::model::{Flow, FlowPage, Nat};
 use adit_service::nat::wanted::{Datapath, WantedNat};
@@ -178,6 +179,9 @@ pub(crate) struct NatArgs {
     /// Name of the NAT, for 'adit nat', or with an address the name of a host inside
     #[arg(long, value_name = "NAME|HOST=ADDR")]
     name: Vec<NameWord>,
+    /// Serve the metrics by TCP as well, at 127.0.0.1 unless an address is given
+    #[arg(long, value_name = "[ADDR:]PORT")]
+    metrics: Option<ListenAddress>,
 }
 
 /// The words of `--udp-nat`.
@@ -233,6 +237,7 @@ impl NatArgs {
             },
             netem: profiles(&[("preset", self.netem), ("rate", self.rate)])?,
             capture: self.capture,
+            metrics: self.metrics,
             ..WantedNat::usual()?
         })
     }

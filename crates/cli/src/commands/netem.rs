@@ -16,6 +16,7 @@ use adit_service::event::Event;
 use adit_service::link;
 use adit_service::link::wanted::{Keys, Plan};
 use adit_service::log::TargetId;
+use adit_service::metrics::ListenAddress;
 use adit_service::netem::keys::{KEYS, ProfileKey};
 use adit_service::netem::profile;
 use adit_service::netem::profile::Profiles;
@@ -72,6 +73,9 @@ struct RunArgs {
     /// Random seed, for reproducible runs
     #[arg(long, value_name = "N")]
     seed: Option<u64>,
+    /// Serve the metrics by TCP as well, at 127.0.0.1 unless an address is given
+    #[arg(long, value_name = "[ADDR:]PORT")]
+    metrics: Option<ListenAddress>,
     #[command(flatten)]
     keys: KeyArgs,
     #[command(flatten)]
@@ -213,6 +217,7 @@ impl RunArgs {
             name: self.name,
             ports: self.port,
             seed: self.seed,
+            metrics: self.metrics,
             profile: self.profile,
             keys: self.keys.0,
         };

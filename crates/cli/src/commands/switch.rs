@@ -16,6 +16,7 @@ use adit_service::control::name::Name;
 use adit_service::error::{Error, Result};
 use adit_service::kinds;
 use adit_service::log::TargetId;
+use adit_service::metrics::ListenAddress;
 use adit_service::switch;
 use adit_service::switch::keys;
 use adit_service::switch::model;
@@ -93,6 +94,9 @@ struct RunArgs {
     accelerate: Option<String>,
     #[command(flatten)]
     log: LogArgs,
+    /// Serve the metrics by TCP as well, at 127.0.0.1 unless an address is given
+    #[arg(long, value_name = "[ADDR:]PORT")]
+    metrics: Option<ListenAddress>,
 }
 
 #[derive(Debug, Subcommand)]
@@ -268,6 +272,7 @@ impl RunArgs {
             ports: self.port,
             mirrors: self.mirror,
             seed: self.seed,
+            metrics: self.metrics,
             switch,
         };
         let wanted = plan.read()?;

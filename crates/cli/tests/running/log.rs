@@ -1,7 +1,7 @@
 //! The log: its formats, levels that change while a program runs, its limits, and the journal.
 
 use crate::program::{Ended, PATIENCE, eventually, hosts};
-use crate::support::{ADIT, adit, adit_json, bare, command, refused, run, text};
+use crate::support::{ADIT, adit, adit_json, bare, command, refused, run, text, validate};
 use serde_json::Value;
 use std::io::{BufRead, BufReader};
 use std::os::fd::AsFd;
@@ -71,6 +71,12 @@ fn levels_are_shown_and_changed_while_it_runs() {
     adit("switch show lab");
     adit("switch port del tap:b");
     assert_eq!(lines.all().iter().filter(|line| is_request(line)).count(), before);
+    let completed = |line: &str| adit(&format!("complete -- {line}"));
+    assert_eq!(completed("switch --log tun"), "tunnel=\n");
+    assert_eq!(completed("log lab"), "lab\nlab=\n");
+    assert_eq!(completed("log lab host=debug,tunnel=w"), "host=debug,tunnel=warn\n");
+    let all = lines.all().iter().map(|line| ("log-line", line.to_string()));
+    validate(&all.chain([("log", adit("-j log lab"))]).collect::<Vec<_>>());
     for (line, part) in [
         ("log lab tunel=debug", "unknown target 'tunel'; did you mean 'tunnel'?"),
         (

@@ -50,7 +50,7 @@ tap*
 const RESOLV_CONF: &str = "/etc/resolv.conf";
 
 /// Debian's `resolvconf` on a machine whose network has a server, in the test's own `/etc`.
-fn install(world: &World) -> String {
+pub(crate) fn install(world: &World) -> String {
     run("mkdir /run/upper /run/work");
     run("mount -t overlay overlay -o lowerdir=/etc,upperdir=/run/upper,workdir=/run/work /etc");
     let program = world.folder.join("resolvconf");

@@ -14,16 +14,22 @@ mod frames;
 mod guard;
 mod host;
 mod invite;
+mod killed;
 mod leak;
 mod many;
+mod metrics;
 mod panics;
 mod peers;
 mod post_quantum;
 mod presence;
 mod reload;
 mod remake;
+#[allow(dead_code, reason = "shared with other tests, which use the rest")]
+#[path = "../cli/scrape.rs"]
+mod scrape;
 mod secrets;
 mod show;
+mod soak;
 mod stamps;
 mod streams;
 #[allow(dead_code, reason = "shared with other tests, which use the rest")]

@@ -7,7 +7,8 @@
 //! - a table of the packet filter, when no program holds the device that it is named after, and no program
 //!   has claimed that name;
 //! - a rule, when its table has no route through a device;
-//! - a route without a device, when no rule leads to its table that is not stale itself.
+//! - a route without a device, when no rule leads to its table that is not stale itself;
+//! - src_valid_mark, with either of these of IPv4, when no rule with a mark is left.
 //!
 //! A kill switch is never stale: it stays until its tunnel is taken down, or starts without it.
 
@@ -16,7 +17,9 @@ use crate::changes::filter::{TABLE_PREFIX, TableId, family};
 use crate::changes::program;
 use crate::error::{Error, Result};
 use crate::name::is_claimed;
-use adit_device::netlink::{LinkInfo, Netlink, ROUTE_PROTOCOL, Route, RouteKind, Rule, RuleAction};
+use adit_device::netlink::{
+    IpFamily, LinkInfo, Netlink, ROUTE_PROTOCOL, Route, RouteKind, Rule, RuleAction,
+};
 use adit_device::{IfName, Netns};
 
 /// The state of a namespace, as far as it says what is stale.
@@ -94,6 +97,16 @@ pub fn stale(found: &Found) -> Vec<Action> {
     // The rules first: without its route, a table falls through to the next rule.
     actions.extend(rules.iter().cloned().map(Action::DeleteRule));
     actions.extend(routes.map(Action::DeleteRoute));
+    // It is set between the routes and the rules, and says nothing without rules: the executor leaves it where
+    // others have any.
+    let is_v4 = |action: &Action| match action {
+        Action::DeleteRule(rule) => rule.family == IpFamily::V4,
+        Action::DeleteRoute(route) => route.destination.ip().is_ipv4(),
+        _ => false,
+    };
+    if actions.iter().any(is_v4) {
+        actions.push(Action::SetValidMark(false));
+    }
     actions
 }
 
@@ -157,7 +170,7 @@ fn table(line: &str) -> Option<TableId> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use adit_device::netlink::{FwMark, IpFamily};
+    use adit_device::netlink::FwMark;
 
     fn rules() -> Vec<Rule> {
         let first = Rule {
@@ -188,9 +201,10 @@ mod tests {
             "delete rule -4 not fwmark 0xca6c lookup 51820",
             "delete rule -4 lookup main suppress_prefixlength 0",
         ];
-        assert_eq!(texts(&found), both);
+        let mark = "write 0 to /proc/sys/net/ipv4/conf/all/src_valid_mark";
+        assert_eq!(texts(&found), [both[0], both[1], mark]);
         found.routes = vec![route(RouteKind::Unreachable)];
-        let all = [both[0], both[1], "delete route unreachable 0.0.0.0/0 table 51820"];
+        let all = [both[0], both[1], "delete route unreachable 0.0.0.0/0 table 51820", mark];
         assert_eq!(texts(&found), all);
         found.routes.push(route(RouteKind::Unicast));
         assert!(texts(&found).is_empty(), "it runs");

@@ -42,6 +42,8 @@ pub const SYSCALLS: &[&str] = &[
 /// Further ones get an error and are closed.
 const CLIENTS_MAX: usize = 64;
 
+/// How many connections wait to be accepted: a hundred programs may ask at once.
+const BACKLOG: i32 = 128;
 /// The most of them that are others: they keep no member out.
 const OTHERS_MAX: usize = 16;
 
@@ -209,7 +211,7 @@ impl Server {
             rustix::net::bind(&listener, &SocketAddrUnix::new(&path)?)?;
             // Once more for what the umask took.
             rustix::fs::chmod(&path, mode)?;
-            rustix::net::listen(&listener, 16)?;
+            rustix::net::listen(&listener, BACKLOG)?;
             Ok(listener)
         };
         let listener = bound().map_err(|errno| failed(&errno.into()))?;
@@ -304,6 +306,27 @@ impl Server {
             client.give(bytes);
             self.write(to.slot);
         }
+    }
+
+    /// Gives away a client whose request will be answered elsewhere, with its socket; `None` if it has gone.
+    pub fn take(&mut self, client: Ticket) -> Option<OwnedFd> {
+        let slot = self.clients.get_mut(client.slot)?;
+        let socket = slot.take_if(|found| found.number == client.number)?.socket;
+        // The descriptor stays open, so it does not leave the epoll set by itself.
+        epoll::delete(&self.epoll, &socket).ok()?;
+        Some(socket)
+    }
+
+    /// How many requests were passed on, how many clients were refused, and how many were closed because they were
+    /// idle, each with the word for it.
+    pub const fn counts(&self) -> [(&'static str, u64); 3] {
+        let Counts { requests, refused, dropped } = self.counts;
+        [("answered", requests), ("refused", refused), ("idle", dropped)]
+    }
+
+    /// What the program is.
+    pub const fn kind(&self) -> &'static str {
+        self.kind
     }
 
     /// Writes the replies that are left, for a second at most, and gives up the name.

@@ -1,6 +1,7 @@
 //! The emulated link as a service: two ports, and a profile for each direction.
 
 mod health;
+mod metrics;
 pub mod wanted;
 
 use crate::control::http::{Method, Request};
@@ -10,6 +11,7 @@ use crate::control::socket::ControlSocket;
 use crate::error::{Entry, Error, Kind, Result};
 use crate::event::{Event, Events};
 use crate::link::wanted::{Plan, WantedLink};
+use crate::metrics::{ListenAddress, Snapshot};
 use crate::netem::keys::{body as profile_keys, to_json};
 use crate::netem::profile::Profiles;
 use crate::netem::report::{End, LinkReport, LinkStatus};
@@ -61,7 +63,8 @@ pub fn profile_actions(profiles: &Profiles) -> Vec<String> {
 /// It cannot start; nothing is left behind then.
 pub fn run(plan: Plan, wanted: WantedLink, events: Events) -> Result<LinkStatus> {
     events.configure_log(wanted.log.as_ref());
-    let socket = ControlSocket::open(wanted.name.clone(), "netem")?;
+    let mut socket = ControlSocket::open(wanted.name.clone(), "netem")?;
+    socket.set_metrics(wanted.metrics.map(ListenAddress::listen).transpose()?);
     let note = socket.note.clone();
     let seed = match wanted.seed {
         Some(seed) => seed,
@@ -375,6 +378,10 @@ impl Service for LinkService {
 
     fn hangup(&self) -> Hangup {
         self.hangup
+    }
+
+    fn metrics(&mut self, runner: &mut Runner<Netem>) -> Box<dyn Snapshot> {
+        self.sample(runner)
     }
 
     fn report(&self, runner: &Runner<Netem>) -> LinkStatus {

@@ -2,6 +2,7 @@
 
 mod flow_log;
 mod health;
+mod metrics;
 pub mod model;
 mod own_addresses;
 pub mod port;
@@ -18,6 +19,7 @@ use crate::control::route::{Route, schema};
 use crate::control::server::{self, Reply};
 use crate::error::{Error, Kind, Result, SYSTEM};
 use crate::event::Events;
+use crate::metrics::{SCRAPE_SYSCALLS, Snapshot};
 use crate::namespace::attach::Attached;
 use crate::namespace::life::Life;
 use crate::nat::flow_log::FlowLog;
@@ -63,7 +65,7 @@ const RESOLVERS: Token = Token(FIRST_TOKEN + 2);
 pub fn needs() -> Needs {
     let mut needs = Needs { writable: vec![folder()], ..Needs::default() };
     needs.syscalls.extend(adit_runtime::syscalls());
-    needs.syscalls.push(server::SYSCALLS);
+    needs.syscalls.extend([server::SYSCALLS, SCRAPE_SYSCALLS]);
     needs
 }
 
@@ -384,6 +386,10 @@ impl Service for NatService {
             }
             _ => Answer::Now(Reply::unknown_path(request)),
         }
+    }
+
+    fn metrics(&mut self, runner: &mut Runner<Gateway>) -> Box<dyn Snapshot> {
+        self.sample(runner)
     }
 
     fn report(&self, runner: &Runner<Gateway>) -> Report {

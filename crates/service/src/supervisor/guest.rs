@@ -3,6 +3,7 @@
 use crate::control::http::Request;
 use crate::control::route::Route;
 use crate::error::{Error, Result};
+use crate::metrics::Snapshot;
 use crate::namespace::{Namespaces, Running};
 use crate::supervisor::{Answer, Job, Progress, Service, Trigger};
 use adit_device::process::SignalReader;
@@ -78,6 +79,10 @@ impl<S: Service> Service for Guest<S> {
 
     fn answer(&mut self, runner: &mut Runner<S::Engine>, request: &Request) -> Answer {
         self.service.answer(runner, request)
+    }
+
+    fn metrics(&mut self, runner: &mut Runner<S::Engine>) -> Box<dyn Snapshot> {
+        self.service.metrics(runner)
     }
 
     fn report(&self, runner: &Runner<S::Engine>) -> S::Report {

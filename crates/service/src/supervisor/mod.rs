@@ -32,12 +32,13 @@ use crate::config::value::text;
 use crate::control::http::{Method, Request, Ticket};
 use crate::control::notify::{Status, Watchdog, notify};
 use crate::control::route::Route;
-use crate::control::server::Reply;
+use crate::control::server::{Reply, Server};
 use crate::control::socket::ControlSocket;
 use crate::error::{Error, Result};
 use crate::event::{Event, Events};
 use crate::health::Health;
 use crate::log::LogRequest;
+use crate::metrics::{self, Program, Scrapes, Snapshot};
 use adit_engine::Engine;
 use adit_runtime::Runner;
 use adit_runtime::{Event as LoopEvent, Handler, Interest, Next, Signal, Token};
@@ -45,7 +46,8 @@ use background::BackgroundReader;
 use serde::Serialize;
 use serde_json::Value;
 use std::fmt;
-use std::time::Duration;
+use std::io;
+use std::time::{Duration, SystemTime};
 use watch::Watch;
 
 /// How often a service asks its engine for news and flushes its recordings and events: people read
@@ -60,6 +62,9 @@ const JOB: Token = Token(1);
 
 /// The timer of the service manager's watchdog.
 const WATCHDOG: Token = Token(2);
+
+/// Clients wait for metrics.
+const METRICS: Token = Token(3);
 
 /// The first token that a service may watch descriptors with.
 pub const FIRST_TOKEN: u32 = 8;
@@ -106,6 +111,9 @@ pub trait Service: Sized {
     fn status(&self, runner: &Runner<Self::Engine>) -> Result<Value> {
         value(&self.report(runner))
     }
+
+    /// Copies the counters, for `/metrics`: it must be cheap, as all that takes time is done by the snapshot.
+    fn metrics(&mut self, runner: &mut Runner<Self::Engine>) -> Box<dyn Snapshot>;
 
     /// Handles an event of the loop that is not the supervisor's: a port, a listener, the alarm, a
     /// descriptor that the service watches.
@@ -174,6 +182,8 @@ pub struct Supervisor<S: Service> {
     background: BackgroundReader<S::Change>,
     health: Watch<S::Report>,
     watchdog: Option<Watchdog>,
+    /// The clients of `/metrics`, once there was one.
+    scrapes: Option<Scrapes>,
     is_stopping: bool,
 }
 
@@ -184,7 +194,8 @@ impl<S: Service> Supervisor<S> {
         if let Some(server) = &mut socket.server {
             server.describe(routes::all(S::ROUTES), events.journal().clone());
         }
-        Self { service, socket, events, background, health, watchdog: None, is_stopping: false }
+        let (watchdog, scrapes, is_stopping) = (None, None, false);
+        Self { service, socket, events, background, health, watchdog, scrapes, is_stopping }
     }
 
     /// Reports that the service is running, to the observer and the service manager.
@@ -211,7 +222,12 @@ impl<S: Service> Supervisor<S> {
             let watched = runner.watch(server, CONTROL, readable);
             watched.map_err(|error| Error::io("watch", "the control socket", &error))?;
         }
+        if self.socket.metrics.is_some() {
+            let started = self.start_scrapes(runner);
+            started.map_err(|error| Error::io("start", "the thread for metrics", &error))?;
+        }
         let result = runner.run(self);
+        self.scrapes = None;
         notify(Status::Stopping);
         result.map_err(|error| Error::io("run", "the loop", &error))
     }
@@ -234,6 +250,7 @@ impl<S: Service> Supervisor<S> {
 
     fn serve(&mut self, runner: &mut Runner<S::Engine>) {
         let Some(mut server) = self.socket.server.take() else { return };
+        let mut scrapes = Vec::new();
         server.serve(|request| {
             let answer = match (request.method, request.path.as_str()) {
                 (Method::Get, "/health") => {
@@ -241,6 +258,10 @@ impl<S: Service> Supervisor<S> {
                     let reply = self.health.judge(report, runner.now());
                     let status = if reply.healthy { 200 } else { 503 };
                     return value(&reply).map_or_else(Reply::from, |body| Reply::Now(status, body));
+                }
+                (Method::Get, "/metrics") => {
+                    scrapes.push((request.from, request.accept.clone(), request.is_head));
+                    return Reply::Later;
                 }
                 (Method::Post, "/reload") => {
                     self.background.queue(Trigger::Reload(Some(request.from)));
@@ -265,7 +286,49 @@ impl<S: Service> Supervisor<S> {
                 }
             }
         });
+        for (client, accept, is_head) in scrapes {
+            let started = match self.scrapes {
+                Some(_) => Ok(()),
+                None => self.start_scrapes(runner),
+            };
+            match (started, &self.scrapes) {
+                (Ok(()), Some(scrapes)) => {
+                    let socket = server.take(client);
+                    socket.into_iter().for_each(|it| scrapes.hand_over(it, &accept, is_head));
+                }
+                (Err(error), _) => {
+                    let error = Error::io("start", "the thread for metrics", &error);
+                    server.reply(client, &error.into());
+                }
+                (Ok(()), None) => {}
+            }
+        }
         self.socket.server = Some(server);
+    }
+
+    /// Starts the thread for clients of `/metrics`.
+    fn start_scrapes(&mut self, runner: &Runner<S::Engine>) -> io::Result<()> {
+        let scrapes = Scrapes::start(self.socket.metrics.take())?;
+        runner.watch(&scrapes, METRICS, Interest { readable: true, writable: false })?;
+        self.scrapes = Some(scrapes);
+        Ok(())
+    }
+
+    /// Copies the counters for those who wait for them.
+    fn scrape(&mut self, runner: &mut Runner<S::Engine>) {
+        let Some(scrapes) = self.scrapes.as_ref().filter(|scrapes| scrapes.is_due()) else {
+            return;
+        };
+        let server = self.socket.server.as_ref();
+        let program = Program {
+            kind: self.socket.kind,
+            started: self.socket.started.duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default(),
+            turns: *runner.turns(),
+            requests: server.map(Server::counts).unwrap_or_default(),
+        };
+        let snapshot = (program, self.service.metrics(runner));
+        let name = self.socket.name().to_string();
+        scrapes.deliver(Box::new(move || metrics::text(name, snapshot)));
     }
 
     /// Sends new events to clients that follow them.
@@ -345,6 +408,7 @@ impl<S: Service> Handler<S::Engine> for Supervisor<S> {
             }
             LoopEvent::Ready(CONTROL) => self.serve(runner),
             LoopEvent::Ready(JOB) => self.apply(runner),
+            LoopEvent::Ready(METRICS) => self.scrape(runner),
             LoopEvent::Ready(WATCHDOG) => self.watchdog.iter().for_each(Watchdog::report),
             LoopEvent::Signal(Signal::Hangup) => match self.service.hangup() {
                 Hangup::Reload => self.background.queue(Trigger::Reload(None)),

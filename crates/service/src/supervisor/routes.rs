@@ -1,7 +1,7 @@
 //! The requests that every service answers.
 
 use crate::control::http::Method;
-use crate::control::openapi::object;
+use crate::control::openapi::{object, text};
 use crate::control::route::{Parameter, Route, schema};
 use crate::control::server::About;
 use crate::event::Event;
@@ -34,6 +34,8 @@ const COMMON: &[Route] = &[
             ),
         ])
         .media("application/x-ndjson"),
+    Route::get("/metrics", "metrics for Prometheus; OpenMetrics if 'Accept' asks for it", text)
+        .media("text/plain; version=0.0.4; charset=utf-8"),
     Route::get("/log", "what the program logs, and how much", schema::<LogStatus>),
     Route::change(
         Method::Patch,

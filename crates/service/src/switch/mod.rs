@@ -7,6 +7,7 @@ pub mod changes;
 pub mod codes;
 pub mod health;
 pub mod keys;
+mod metrics;
 pub mod mirror;
 mod mirrors;
 pub mod model;
@@ -27,6 +28,7 @@ use crate::control::route::Route;
 use crate::control::socket::ControlSocket;
 use crate::error::{Error, Result};
 use crate::event::Events;
+use crate::metrics::{ListenAddress, Snapshot};
 use crate::supervisor::{Answer, Hangup, Job, Progress, Service, Supervisor, TICK, Trigger, seed};
 use crate::switch::state::{Numbers, SwitchService};
 use crate::switch::wanted::WantedSwitch;
@@ -43,7 +45,8 @@ use std::collections::BTreeSet;
 /// It cannot start; nothing is left behind then.
 pub fn run(plan: Plan, wanted: WantedSwitch, events: Events) -> Result<()> {
     events.configure_log(wanted.log.as_ref());
-    let socket = ControlSocket::open(wanted.name.clone(), "switch")?;
+    let mut socket = ControlSocket::open(wanted.name.clone(), "switch")?;
+    socket.set_metrics(wanted.metrics.map(ListenAddress::listen).transpose()?);
     let warnings = plan::warnings(&wanted).into_iter().map(|text| format!("warning: {text}"));
     let notes: Vec<String> = socket.note.iter().cloned().chain(warnings).collect();
     let hangup = Hangup::new(plan.config.is_some());
@@ -160,6 +163,11 @@ impl Service for SwitchService {
 
     fn hangup(&self) -> Hangup {
         self.hangup
+    }
+
+    fn metrics(&mut self, runner: &mut Runner<Switch>) -> Box<dyn Snapshot> {
+        runner.sync();
+        self.sample(runner)
     }
 
     fn report(&self, runner: &Runner<Switch>) -> model::Switch {

@@ -11,6 +11,7 @@
 //! | [`PeerEvents`] | connected peers and their hooks |
 
 pub mod host;
+mod metrics;
 mod routes;
 
 pub use routes::ROUTES;
@@ -43,6 +44,7 @@ use adit_service::control::route::Route;
 use adit_service::control::server::Reply;
 use adit_service::error::{Error, Kind, Result, SYSTEM};
 use adit_service::event::Events;
+use adit_service::metrics::Snapshot;
 use adit_service::supervisor::{Answer, Done, FIRST_TOKEN, Job, Progress, Service, Trigger, value};
 use adit_tunnel::{PublicKey, TunnelEvent};
 use rustix::io::Errno;
@@ -59,8 +61,7 @@ const READABLE: Interest = Interest { readable: true, writable: false };
 /// How often the engine gets the wall clock, which may be set at any time.
 const CLOCK_EVERY: Duration = Duration::from_secs(60);
 
-/// A device that is deleted twice in this time is not created again: that was on purpose, and nothing is
-/// created and deleted without end.
+/// A device that is deleted twice in this time is not created again: that was on purpose.
 const RECREATE_GAP_MIN: Duration = Duration::from_secs(1);
 
 /// The owner of the loop and of everything beside it.
@@ -216,8 +217,7 @@ impl Daemon {
         self.endpoints.attach_pipe(runner, pipe, peer)
     }
 
-    /// Ends: saves the timestamps, runs the hooks of the peers that are connected, and waits for the jobs on
-    /// the host's thread.
+    /// Ends: saves timestamps, runs hooks of connected peers, and waits for jobs on the host's thread.
     #[must_use]
     pub fn end(mut self, runner: &Runner<TunnelEngine>) -> Ended {
         if let Some(save) = self.timestamps.begin_save(&runner.engine().tunnel) {
@@ -439,9 +439,8 @@ impl Daemon {
         Next::Continue
     }
 
-    /// The device is gone. One that was deleted is created again, with everything that was on it; sessions
-    /// go on, as they do not depend on it. Hooks are not run again: what they did outside of the device is
-    /// still there.
+    /// The device is gone. One that was deleted is created again, with everything that was on it; sessions do not
+    /// depend on it. Hooks are not run again: what they did outside of the device is still there.
     fn device_gone(&mut self, runner: &Runner<TunnelEngine>, why: &Gone) -> Next {
         let now = runner.now();
         let is_meant = self.recreated_at.is_some_and(|at| now.since(at) < RECREATE_GAP_MIN);
@@ -614,6 +613,10 @@ impl Service for Daemon {
             }
             _ => Answer::Now(Reply::unknown_path(request)),
         }
+    }
+
+    fn metrics(&mut self, runner: &mut Runner<TunnelEngine>) -> Box<dyn Snapshot> {
+        metrics::sample(runner, &self.loaded, self.plan.mode)
     }
 
     fn report(&self, runner: &Runner<TunnelEngine>) -> state::View {

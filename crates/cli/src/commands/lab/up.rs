@@ -10,6 +10,7 @@ use adit_service::control::name::Name;
 use adit_service::error::{Error, Result};
 use adit_service::event::{Event, Events, Observer};
 use adit_service::log::{LogRequest, LogStatus, TargetId};
+use adit_service::metrics::ListenAddress;
 use adit_topology::model::Kind;
 use adit_topology::plan::Plan;
 use std::os::fd::AsFd;
@@ -35,6 +36,9 @@ pub(crate) struct Args {
     /// Name of the lab, for the other subcommands
     #[arg(long, value_name = "NAME")]
     name: Option<Name>,
+    /// Serve the metrics by TCP as well, at 127.0.0.1 unless an address is given
+    #[arg(long, value_name = "[ADDR:]PORT")]
+    metrics: Option<ListenAddress>,
     /// Return when the lab is ready; it continues in the background
     #[arg(short, long)]
     detach: bool,
@@ -114,19 +118,19 @@ impl Args {
             return detach();
         }
         let file = self.wanted.lab_file()?;
-        let name = self.name;
+        let (name, metrics) = (self.name, self.metrics);
         if self.detached {
             // Outlive the terminal. The call fails only if we lead a session already, which is fine.
             let _ = rustix::process::setsid();
             let events = self.log.begin(output, TargetId::LAB, Json::Log)?;
             let events = Events::new(Background { events, exit: Exit::Ok });
-            live::run(wanted, Options { file, name, life: None }, events)?;
+            live::run(wanted, Options { file, name, metrics, life: None }, events)?;
         } else {
             let life = self.while_stdin.then(|| std::io::stdin().as_fd().try_clone_to_owned());
             let life =
                 life.transpose().map_err(|error| Error::io("read", "standard input", &error))?;
             let events = self.log.begin(output, TargetId::LAB, Json::Stdout)?;
-            live::run(wanted, Options { file, name, life }, events)?;
+            live::run(wanted, Options { file, name, metrics, life }, events)?;
         }
         Ok(Exit::Ok)
     }

@@ -9,6 +9,7 @@ use adit_service::control::http::Method;
 use adit_service::control::name::Name;
 use adit_service::error::{Error, Kind, Result};
 use adit_service::log::TargetId;
+use adit_service::metrics::ListenAddress;
 use adit_vpn::down::leftovers;
 use adit_vpn::file::conf::HookPolicy;
 use adit_vpn::file::config::Hook;
@@ -61,6 +62,9 @@ pub(crate) struct UpArgs {
     /// Connect to the peer through a program, such as 'ssh HOST adit tunnel up --stdio FILE' (no shell)
     #[arg(long, value_name = "COMMAND", value_parser = values::hook, conflicts_with = "stdio")]
     exec: Option<Hook>,
+    /// Serve the metrics by TCP as well, at 127.0.0.1 unless an address is given
+    #[arg(long, value_name = "[ADDR:]PORT")]
+    metrics: Option<ListenAddress>,
     /// Return when the tunnel is up; it continues in the background
     #[arg(short, long)]
     detach: bool,
@@ -118,6 +122,7 @@ impl UpArgs {
             hooks: self.hooks,
             private_key: self.private_key_file,
             device_netns: self.device_netns,
+            metrics: self.metrics,
             faster: self.faster,
         };
         if context.dry_run {

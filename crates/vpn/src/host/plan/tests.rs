@@ -209,6 +209,7 @@ fn leftovers_of_a_killed_process_are_removed() {
         "delete rule -4 not fwmark 0xca6c lookup 51820",
         "delete rule -4 lookup main suppress_prefixlength 0",
         "delete route unreachable 0.0.0.0/0 table 51820 metric 4294967295",
+        "write 0 to /proc/sys/net/ipv4/conf/all/src_valid_mark",
     ];
     assert_eq!(texts, wanted);
     changes().0.perform(&stale).unwrap();
