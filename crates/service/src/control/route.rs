@@ -1,11 +1,13 @@
 //! The requests that a program answers, as a table: from it come the check of each request, the list at
 //! `/`, and the OpenAPI document.
 
+use crate::control::browser::SHOWN;
 use crate::control::http::{JSON, Method, Request};
 use crate::control::rights::Rights;
 use schemars::{JsonSchema, Schema, SchemaGenerator};
 use serde::Serialize;
 use serde_json::{Value, json};
+use std::net::IpAddr;
 
 /// Generates the schema of a body.
 pub type SchemaOf = fn(&mut SchemaGenerator) -> Schema;
@@ -177,6 +179,26 @@ pub fn of_kind(kind: &str, mut routes: Vec<Route>) -> Vec<Route> {
     routes
 }
 
+/// Checks where a request comes from. Names with a dot are refused: a page of the web can let a name of its own lead
+/// here (DNS rebinding), and a browser would take the replies for those of that page.
+///
+/// # Errors
+/// 403.
+pub fn check_origin(request: &Request) -> Result<(), Refusal> {
+    let name = match request.host.rsplit_once(':') {
+        Some((name, port)) if port.bytes().all(|byte| byte.is_ascii_digit()) => name,
+        _ => request.host.as_str(),
+    };
+    let address = name.trim_start_matches('[').trim_end_matches(']');
+    let is_ours = !name.contains('.') || address.parse::<IpAddr>().is_ok();
+    if is_ours && !request.is_foreign {
+        return Ok(());
+    }
+    let message =
+        format!("permission denied: the request comes from another site: {}", request.host);
+    Err(Refusal::new(403, &message, "Use an address or a name without a dot, as http://localhost."))
+}
+
 /// Checks path, method, user and query of a request.
 ///
 /// # Errors
@@ -198,7 +220,13 @@ pub fn check(routes: &[Route], request: &Request) -> Result<(), Refusal> {
         let refusal = Refusal::new(405, &message, &format!("Use {allow}."));
         return Err(Refusal { allow: Some(allow), ..refusal });
     };
-    if route.access == Access::Members && request.rights == Rights::Others {
+    let is_shown = request.method == Method::Get && SHOWN.contains(&route.path);
+    let is_denied = match request.rights {
+        Rights::Web => !is_shown,
+        Rights::Others => route.access == Access::Members,
+        Rights::Members | Rights::Owner => false,
+    };
+    if is_denied {
         let message = format!(
             "permission denied: {} {} is for root, the user of this program and its group",
             request.method, request.path

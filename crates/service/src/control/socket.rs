@@ -4,7 +4,7 @@ use crate::control::name::{Claim, Name};
 use crate::control::option_of;
 use crate::control::server::Server;
 use crate::error::{Error, Kind, Result};
-use std::net::TcpListener;
+use crate::metrics::Listener;
 use std::path::PathBuf;
 use std::time::SystemTime;
 
@@ -21,8 +21,8 @@ pub struct ControlSocket {
     pub(crate) started: SystemTime,
     /// `None` while it serves, and where no socket can be created.
     pub(crate) server: Option<Server>,
-    /// Where metrics are read by TCP, if that is wanted.
-    pub(crate) metrics: Option<TcpListener>,
+    /// Where metrics and the page are read by TCP, if that is wanted.
+    pub(crate) metrics: Option<Listener>,
     /// What the user must know: that there is no socket and why, or that the name is not the usual one.
     pub note: Option<String>,
 }
@@ -87,8 +87,8 @@ impl ControlSocket {
         Self { name, kind, started, server: None, metrics: None, note: None }
     }
 
-    /// Serves the metrics at this listener as well; it must not block.
-    pub fn set_metrics(&mut self, listener: Option<TcpListener>) {
+    /// Serves the metrics, and the page if it has it, at this listener as well.
+    pub fn set_metrics(&mut self, listener: Option<Listener>) {
         self.metrics = listener;
     }
 

@@ -193,6 +193,9 @@ impl<S: Service> Supervisor<S> {
         let (background, health) = (BackgroundReader::new(), Watch::new());
         if let Some(server) = &mut socket.server {
             server.describe(routes::all(S::ROUTES), events.journal().clone());
+            if socket.metrics.as_ref().is_some_and(|listener| listener.has_page) {
+                server.serve_page();
+            }
         }
         let (watchdog, scrapes, is_stopping) = (None, None, false);
         Self { service, socket, events, background, health, watchdog, scrapes, is_stopping }
@@ -249,42 +252,23 @@ impl<S: Service> Supervisor<S> {
     }
 
     fn serve(&mut self, runner: &mut Runner<S::Engine>) {
+        self.with_server(runner, |server, handle| server.serve(handle));
+    }
+
+    /// Lets the server do something for which it may ask the service.
+    fn with_server(
+        &mut self,
+        runner: &mut Runner<S::Engine>,
+        work: impl FnOnce(&mut Server, &mut dyn FnMut(&Request) -> Reply),
+    ) {
         let Some(mut server) = self.socket.server.take() else { return };
         let mut scrapes = Vec::new();
-        server.serve(|request| {
-            let answer = match (request.method, request.path.as_str()) {
-                (Method::Get, "/health") => {
-                    let report = self.service.report(runner);
-                    let reply = self.health.judge(report, runner.now());
-                    let status = if reply.healthy { 200 } else { 503 };
-                    return value(&reply).map_or_else(Reply::from, |body| Reply::Now(status, body));
-                }
-                (Method::Get, "/metrics") => {
-                    scrapes.push((request.from, request.accept.clone(), request.is_head));
-                    return Reply::Later;
-                }
-                (Method::Post, "/reload") => {
-                    self.background.queue(Trigger::Reload(Some(request.from)));
-                    return Reply::Later;
-                }
-                (Method::Post, "/stop") => {
-                    self.is_stopping = true;
-                    let done = vec![format!("'{}' stopped", self.socket.name())];
-                    Answer::from(Ok(Done::new(done).reply))
-                }
-                (Method::Get, "/log") => self.log(LogRequest::Show),
-                (Method::Patch, "/log") => self.change_log(request),
-                _ => self.service.answer(runner, request),
-            };
-            tracing::debug!("{} {}", request.method, request.path);
-            match answer {
-                Answer::Now(reply) => reply,
-                Answer::Promised => Reply::Later,
-                Answer::Later => {
-                    self.background.queue(Trigger::Request(Box::new(request.clone())));
-                    Reply::Later
-                }
+        work(&mut server, &mut |request| {
+            if (request.method, request.path.as_str()) == (Method::Get, "/metrics") {
+                scrapes.push((request.from, request.accept.clone(), request.is_head));
+                return Reply::Later;
             }
+            self.answer(runner, request)
         });
         for (client, accept, is_head) in scrapes {
             let started = match self.scrapes {
@@ -306,6 +290,38 @@ impl<S: Service> Supervisor<S> {
         self.socket.server = Some(server);
     }
 
+    fn answer(&mut self, runner: &mut Runner<S::Engine>, request: &Request) -> Reply {
+        let answer = match (request.method, request.path.as_str()) {
+            (Method::Get, "/health") => {
+                let report = self.service.report(runner);
+                let reply = self.health.judge(report, runner.now());
+                let status = if reply.healthy { 200 } else { 503 };
+                return value(&reply).map_or_else(Reply::from, |body| Reply::Now(status, body));
+            }
+            (Method::Post, "/reload") => {
+                self.background.queue(Trigger::Reload(Some(request.from)));
+                return Reply::Later;
+            }
+            (Method::Post, "/stop") => {
+                self.is_stopping = true;
+                let done = vec![format!("'{}' stopped", self.socket.name())];
+                Answer::from(Ok(Done::new(done).reply))
+            }
+            (Method::Get, "/log") => self.log(LogRequest::Show),
+            (Method::Patch, "/log") => self.change_log(request),
+            _ => self.service.answer(runner, request),
+        };
+        tracing::debug!("{} {}", request.method, request.path);
+        match answer {
+            Answer::Now(reply) => reply,
+            Answer::Promised => Reply::Later,
+            Answer::Later => {
+                self.background.queue(Trigger::Request(Box::new(request.clone())));
+                Reply::Later
+            }
+        }
+    }
+
     /// Starts the thread for clients of `/metrics`.
     fn start_scrapes(&mut self, runner: &Runner<S::Engine>) -> io::Result<()> {
         let scrapes = Scrapes::start(self.socket.metrics.take())?;
@@ -316,6 +332,9 @@ impl<S: Service> Supervisor<S> {
 
     /// Copies the counters for those who wait for them.
     fn scrape(&mut self, runner: &mut Runner<S::Engine>) {
+        while let Some((socket, received)) = self.scrapes.as_ref().and_then(Scrapes::visitor) {
+            self.with_server(runner, |server, handle| server.adopt(socket, received, handle));
+        }
         let Some(scrapes) = self.scrapes.as_ref().filter(|scrapes| scrapes.is_due()) else {
             return;
         };
