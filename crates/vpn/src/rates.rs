@@ -4,7 +4,10 @@ use crate::engine::TunnelEngine;
 use crate::history::{History, SAMPLED as EVERY};
 use adit_packet::Instant;
 use adit_runtime::{PeerCounters, Runner};
+use adit_service::error::Result;
+use adit_service::supervisor::value;
 use adit_tunnel::{PeerStatus, PublicKey};
+use serde_json::Value;
 use std::collections::{HashMap, VecDeque};
 use std::time::Duration;
 
@@ -21,7 +24,7 @@ pub struct Rates {
     /// The last sample differs from the one before: another one must follow.
     is_busy: bool,
     /// The last hour.
-    pub history: History,
+    history: History,
 }
 
 #[derive(Debug, Default)]
@@ -62,6 +65,14 @@ impl Rates {
         sample.bytes.extend(bytes);
         self.is_busy = self.samples.back().is_none_or(|last| last.bytes != sample.bytes);
         self.samples.push_back(sample);
+    }
+
+    /// The last hour.
+    ///
+    /// # Errors
+    /// None in practice: it consists of numbers.
+    pub fn report(&self, runner: &Runner<TunnelEngine>) -> Result<Value> {
+        value(&self.history.view(runner.now()))
     }
 
     /// When the next sample is due, if there was traffic since the one before the last.

@@ -604,9 +604,7 @@ impl Service for Daemon {
     fn answer(&mut self, runner: &mut Runner<TunnelEngine>, request: &Request) -> Answer {
         match (request.method, request.path.as_str()) {
             (Method::Get, "/tunnel") => Answer::from(self.status(runner)),
-            (Method::Get, "/tunnel/history") => {
-                value(&self.rates.history.view(runner.now())).into()
-            }
+            (Method::Get, "/tunnel/history") => self.rates.report(runner).into(),
             (Method::Get, "/tunnel/peers") => {
                 let page = state::PeerPage::of(runner, &self.endpoints, &self.rates, request);
                 Answer::from(page.and_then(|page| value(&page)))
