@@ -177,9 +177,7 @@ impl Daemon {
     /// # Errors
     /// ENOMEM; ENOSPC: more peers than ports.
     pub fn begin(&mut self, runner: &mut Runner<TunnelEngine>) -> io::Result<()> {
-        if let Some(uapi) = &self.uapi {
-            runner.watch(uapi, UAPI, READABLE)?;
-        }
+        self.uapi.iter().try_for_each(|uapi| runner.watch(uapi, UAPI, READABLE))?;
         self.host.monitors().try_for_each(|fd| runner.watch(fd, MONITOR, READABLE))?;
         runner.watch(self.host.results_fd(), HOST, READABLE)?;
         self.set_clock(runner);
