@@ -34,6 +34,7 @@ def wait(what, done):
         time.sleep(0.2)
 
 
+session = None
 driver = subprocess.Popen(["chromedriver", "--port=9515"], stdout=subprocess.DEVNULL)
 try:
     wait("the driver is ready", lambda: call("GET", "/status")["ready"])
@@ -49,6 +50,7 @@ try:
         call("POST", session + "/goog/cdp/execute", {"cmd": command, "params": parameters})
 
     def picture(name):
+        run("document.activeElement.blur(); scrollTo(0, 0)")
         time.sleep(1.5)
         with open(f"{folder}/{name}.png", "wb") as file:
             file.write(base64.b64decode(call("GET", session + "/screenshot")))
@@ -106,7 +108,9 @@ try:
     lines = call("POST", session + "/se/log", {"type": "browser"})
     complaints = [line for line in lines if line["level"] == "SEVERE" and "/health" not in line["message"]]
     assert not complaints, complaints
-    call("DELETE", session)
 finally:
+    # The browser ends with its session, also after a failure.
+    if session:
+        call("DELETE", session)
     driver.kill()
     driver.wait()
