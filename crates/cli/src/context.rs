@@ -13,7 +13,7 @@ use std::fmt;
 /// The options that every subcommand takes.
 #[derive(Debug, Args)]
 #[command(next_help_heading = "Global options")]
-#[expect(clippy::struct_excessive_bools, reason = "four switches of a command line")]
+#[expect(clippy::struct_excessive_bools, reason = "switches of a command line")]
 pub(crate) struct Global {
     /// Print JSON
     #[arg(short, long, global = true)]
@@ -37,6 +37,9 @@ pub(crate) struct Global {
     /// Print the actions without performing them
     #[arg(long, global = true)]
     dry_run: bool,
+    /// Take over from the process at the other end of standard input
+    #[arg(long, hide = true)]
+    take_over: bool,
 }
 
 impl Global {
@@ -50,6 +53,8 @@ impl Global {
 pub(crate) struct Context {
     pub(crate) output: Output,
     pub(crate) dry_run: bool,
+    /// Whether to take over from a process that runs.
+    pub(crate) takes_over: bool,
     /// The whole command line as clap knows it, for help, completions and the manual.
     pub(crate) program: fn() -> Command,
     /// The schemas of all JSON outputs.
@@ -67,7 +72,8 @@ impl Context {
         if let Some(name) = &global.netns {
             open_netns(name)?.enter().map_err(|error| netns_error("enter", name, &error))?;
         }
-        Ok(Self { output, dry_run: global.dry_run, program, schemas })
+        let (dry_run, takes_over) = (global.dry_run, global.take_over);
+        Ok(Self { output, dry_run, takes_over, program, schemas })
     }
 
     /// Under `--dry-run`, prints the actions and returns true: the caller must not perform them.

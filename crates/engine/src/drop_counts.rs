@@ -29,21 +29,27 @@ impl DropCounts {
     /// Counts one packet.
     #[inline]
     pub fn note(&mut self, why: DropReason) {
-        self.total += 1;
+        self.add(why, 1);
+    }
+
+    /// Counts several packets.
+    #[inline]
+    pub fn add(&mut self, why: DropReason, packets: u64) {
+        self.total += packets;
         match self.known.get_mut(why.number()) {
-            Some(count) => *count += 1,
-            None => self.note_other(why),
+            Some(count) => *count += packets,
+            None => self.add_other(why, packets),
         }
     }
 
     #[cold]
-    fn note_other(&mut self, why: DropReason) {
+    fn add_other(&mut self, why: DropReason, packets: u64) {
         if let Some((_, count)) = self.others.iter_mut().find(|(other, _)| *other == why) {
-            *count += 1;
+            *count += packets;
         } else if self.others.len() < Self::OTHERS_MAX {
-            self.others.push((why, 1));
+            self.others.push((why, packets));
         } else if let Some(count) = self.known.get_mut(DropReason::OTHER.number()) {
-            *count += 1;
+            *count += packets;
         }
     }
 

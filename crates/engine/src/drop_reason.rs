@@ -178,6 +178,7 @@ reasons! {
     NO_PEER "no peer" "Tunnel: the destination is in no peer's allowed IPs."
     SOURCE_NOT_ALLOWED "source not allowed" "Tunnel: the source is not in the peer's allowed IPs."
     NO_SESSION "no session" "Tunnel: no session exists, and no handshake completed in time."
+    HANDED_OVER "handed over" "Tunnel: the packet waited in a process when another one took over."
     RATE_LIMITED "rate limited" "Tunnel: handshake messages exceeded their rate limit."
     CONGESTED "congested"
         "Tunnel: the outer header is marked as congested, and the inner packet is not ECN-capable (RFC 6040)."

@@ -16,6 +16,7 @@ use rustix::io::Errno;
 use std::ffi::OsString;
 use std::fs::{DirBuilder, File};
 use std::io::{self, Read, Seek, Write};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::os::unix::fs::DirBuilderExt;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
@@ -193,7 +194,9 @@ fn remove_abandoned(folder: &Path, target: &Path) {
 pub struct LockFile {
     path: PathBuf,
     // Held for its lock.
-    _file: File,
+    file: File,
+    /// `false` while another process removes it.
+    is_ours: bool,
 }
 
 /// What [`LockFile::try_lock`] found.
@@ -214,7 +217,7 @@ impl LockFile {
         loop {
             let flags = OFlags::RDWR | OFlags::CREATE | OFlags::NOFOLLOW | OFlags::CLOEXEC;
             let file = rustix::fs::open(&path, flags, Mode::from_raw_mode(0o600))?;
-            let mut file = File::from(file);
+            let file = File::from(file);
             // The umask may have taken bits, and older versions created it with mode 0644.
             rustix::fs::fchmod(&file, Mode::from_raw_mode(0o600))?;
             match rustix::fs::flock(&file, FlockOperation::NonBlockingLockExclusive) {
@@ -230,10 +233,38 @@ impl LockFile {
             if !is_same(&file, &path) {
                 continue;
             }
-            file.set_len(0).and_then(|()| file.rewind())?;
-            writeln!(file, "{}", std::process::id())?;
-            return Ok(Locked::Ours(Self { path, _file: file }));
+            let mut lock = Self { path, file, is_ours: false };
+            lock.own()?;
+            return Ok(Locked::Ours(lock));
         }
+    }
+
+    /// The lock of another process, by its descriptor. It stays that process's until [`Self::own`].
+    ///
+    /// # Errors
+    /// ENOENT: the descriptor is not that of the file.
+    pub fn adopt(path: PathBuf, file: OwnedFd) -> io::Result<Self> {
+        let file = File::from(file);
+        if !is_same(&file, &path) {
+            return Err(Errno::NOENT.into());
+        }
+        Ok(Self { path, file, is_ours: false })
+    }
+
+    /// Writes our process number into the file, which is removed on drop from now on.
+    ///
+    /// # Errors
+    /// ENOSPC.
+    pub fn own(&mut self) -> io::Result<()> {
+        self.file.set_len(0).and_then(|()| self.file.rewind())?;
+        writeln!(self.file, "{}", std::process::id())?;
+        self.is_ours = true;
+        Ok(())
+    }
+
+    /// Leaves the lock to a process that has [adopted](Self::adopt) it.
+    pub fn disown(&mut self) {
+        self.is_ours = false;
     }
 
     /// Whether a process holds the lock, as far as this user can see.
@@ -271,8 +302,17 @@ impl LockFile {
     }
 }
 
+impl AsFd for LockFile {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.file.as_fd()
+    }
+}
+
 impl Drop for LockFile {
     fn drop(&mut self) {
+        if !self.is_ours {
+            return;
+        }
         // Before the lock is released. If it cannot be removed, the next holder does.
         let _ = std::fs::remove_file(&self.path);
     }

@@ -25,6 +25,7 @@
 //! | [`file`](mod@file) | atomic files and locks |
 //! | [`error`], [`problem`] | failures with code, cause and remedy; mistakes of a configuration with their place |
 //! | [`text`] | text from outside, for a terminal |
+//! | [`wire`] | actions as bytes, for another process |
 #![forbid(unsafe_code)]
 
 pub mod changes;
@@ -35,6 +36,7 @@ pub mod namespace;
 pub mod problem;
 pub mod sandbox;
 pub mod text;
+pub mod wire;
 
 /// The example of the README.
 #[cfg(doctest)]

@@ -4,6 +4,7 @@ use crate::error::{Entry, Error, Kind, Result};
 use crate::file::{LockFile, Locked};
 use std::fmt;
 use std::io;
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::os::unix::fs::{DirBuilderExt, MetadataExt};
 use std::path::{Path, PathBuf};
 use std::str::FromStr;
@@ -136,8 +137,10 @@ pub fn names_in(folder: &Path) -> Vec<Name> {
 pub struct Claim {
     name: Name,
     folder: PathBuf,
+    /// `false` while another process removes the socket.
+    is_ours: bool,
     // Held until the socket has been removed.
-    _lock: LockFile,
+    lock: LockFile,
 }
 
 impl Claim {
@@ -160,7 +163,7 @@ impl Claim {
         match locked.map_err(|error| unusable("lock", &path, &error))? {
             Locked::Ours(lock) => {
                 remove(&name.socket_in(&folder))?;
-                Ok(Self { name, folder, _lock: lock })
+                Ok(Self { name, folder, is_ours: true, lock })
             }
             Locked::Taken(pid) => {
                 let by = pid.map_or("another program".to_owned(), |pid| format!("process {pid}"));
@@ -168,6 +171,37 @@ impl Claim {
                 Err(Error::new(Kind::Conflict, &TAKEN, message).object(name))
             }
         }
+    }
+
+    /// The name of another process, by the descriptor of its lock. It stays that process's until [`Self::own`].
+    ///
+    /// # Errors
+    /// ENOENT: the descriptor is not that of the lock.
+    pub fn adopt(name: Name, lock: OwnedFd) -> io::Result<Self> {
+        let folder = folder();
+        let lock = LockFile::adopt(folder.join(format!("{name}.lock")), lock)?;
+        Ok(Self { name, folder, is_ours: false, lock })
+    }
+
+    /// Takes the name over from the other process.
+    ///
+    /// # Errors
+    /// ENOSPC.
+    pub fn own(&mut self) -> io::Result<()> {
+        self.lock.own()?;
+        self.is_ours = true;
+        Ok(())
+    }
+
+    /// The descriptor of the lock.
+    pub fn lock(&self) -> BorrowedFd<'_> {
+        self.lock.as_fd()
+    }
+
+    /// Leaves the name to a process that has [adopted](Self::adopt) it.
+    pub fn pass_on(mut self) {
+        self.is_ours = false;
+        self.lock.disown();
     }
 
     /// The name.
@@ -183,8 +217,10 @@ impl Claim {
 
 impl Drop for Claim {
     fn drop(&mut self) {
-        // Before the lock is released. If it cannot be removed, the next program of this name does.
-        let _ = std::fs::remove_file(self.socket_path());
+        if self.is_ours {
+            // Before the lock is released. If it cannot be removed, the next program of this name does.
+            let _ = std::fs::remove_file(self.socket_path());
+        }
     }
 }
 

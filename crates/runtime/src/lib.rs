@@ -98,7 +98,8 @@ mod wake;
 
 pub use netem::PortNetem;
 pub use peer::counters::PeerCounters;
-pub use peer::sockets::{PeerOptions, PeerSockets, path_mtu};
+pub use peer::sockets::{PeerOptions, PeerSockets};
+pub use peer::sources::path_mtu;
 pub use port::kind::{Kind, Opened};
 pub use port::spec::PortSpec;
 pub use port::{Cx, Gone, Hub, HubCx, HubRecv, Port, PortCounters, Recv, Wait};

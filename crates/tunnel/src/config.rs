@@ -6,6 +6,7 @@ use core::time::Duration;
 
 use adit_packet::IpPrefix;
 
+use crate::codec::{Codec, Decoder, Encoder, codec, codec_of_variants};
 use crate::frames::vxlan::Vxlan;
 use crate::keys::{PresharedKey, PrivateKey, PublicKey};
 use crate::shape::shaper::Shape;
@@ -98,6 +99,28 @@ impl PeerMode {
     }
 }
 
+impl Codec for PeerMode {
+    fn encode(&self, to: &mut Encoder) {
+        match self {
+            Self::Packets => 0_u8.encode(to),
+            Self::Frames(port) => (1_u8, *port).encode(to),
+            Self::Vxlan(vxlan) => {
+                2_u8.encode(to);
+                vxlan.encode(to);
+            }
+        }
+    }
+
+    fn decode(from: &mut Decoder<'_>) -> Option<Self> {
+        match u8::decode(from)? {
+            0 => Some(Self::Packets),
+            1 => Codec::decode(from).map(Self::Frames),
+            2 => Codec::decode(from).map(Self::Vxlan),
+            _ => None,
+        }
+    }
+}
+
 /// Whether the sessions with a peer that is adit get a key from ML-KEM-768 besides those of X25519, so that a recording
 /// of them stays closed to a quantum computer.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -110,6 +133,8 @@ pub enum PostQuantum {
     /// Always: no data crosses before.
     Require,
 }
+
+codec_of_variants! { PostQuantum { Off = 0, Prefer = 1, Require = 2 } }
 
 /// The configuration of one peer.
 ///
@@ -145,6 +170,13 @@ pub struct PeerConfig {
     pub shape_out: Option<Shape>,
     /// The rate limit of packets from it.
     pub shape_in: Option<Shape>,
+}
+
+codec! {
+    PeerConfig {
+        public_key, preshared_key, endpoint, allowed_ips, persistent_keepalive, mode, clamp_mss, extensions, suite,
+        post_quantum, pinned, shape_out, shape_in,
+    }
 }
 
 impl PeerConfig {

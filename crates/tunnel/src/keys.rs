@@ -11,6 +11,8 @@ use subtle::ConstantTimeEq;
 use x25519_dalek::StaticSecret;
 use zeroize::{Zeroize, ZeroizeOnDrop, Zeroizing};
 
+use crate::codec::{Codec, Decoder, Encoder};
+
 /// The length of every key.
 pub const KEY_LEN: usize = 32;
 
@@ -190,6 +192,34 @@ impl fmt::Debug for PresharedKey {
     }
 }
 
+/// Keys as state: their bytes.
+macro_rules! codec_of_keys {
+    ($($type:ident)*) => {$(
+        impl Codec for $type {
+            fn encode(&self, to: &mut Encoder) {
+                to.bytes(self.as_bytes());
+            }
+
+            fn decode(from: &mut Decoder<'_>) -> Option<Self> {
+                let bytes = Zeroizing::<[u8; KEY_LEN]>::decode(from)?;
+                Some(Self::from_bytes(*bytes))
+            }
+        }
+    )*};
+}
+
+codec_of_keys! { PrivateKey PresharedKey }
+
+impl Codec for PublicKey {
+    fn encode(&self, to: &mut Encoder) {
+        self.0.encode(to);
+    }
+
+    fn decode(from: &mut Decoder<'_>) -> Option<Self> {
+        Codec::decode(from).map(Self)
+    }
+}
+
 /// Why a text is not a key. It holds no part of the text, which may be a secret.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct KeyError {
@@ -227,6 +257,16 @@ pub(crate) struct SharedSecret([u8; KEY_LEN]);
 impl fmt::Debug for SharedSecret {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("SharedSecret(..)")
+    }
+}
+
+impl Codec for SharedSecret {
+    fn encode(&self, to: &mut Encoder) {
+        to.bytes(&self.0);
+    }
+
+    fn decode(from: &mut Decoder<'_>) -> Option<Self> {
+        Codec::decode(from).map(Self)
     }
 }
 

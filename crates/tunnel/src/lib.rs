@@ -103,6 +103,7 @@ mod allowed_ips;
 #[cfg(test)]
 #[path = "../../packet/tests/cases/mod.rs"]
 mod cases;
+mod codec;
 mod config;
 mod frames;
 mod handshake;
@@ -136,6 +137,7 @@ pub use suite::{Suite, SuitePolicy, UnknownSuite};
 pub use tai64n::Tai64n;
 pub use timing::Timing;
 pub use tunnel::Tunnel;
+pub use tunnel::state::STATE_VERSION;
 
 /// The examples of the README.
 #[cfg(doctest)]

@@ -6,6 +6,7 @@ use blake2::{Blake2s256, Digest};
 use ring::aead::{Aad, Algorithm, CHACHA20_POLY1305, LessSafeKey, Nonce, UnboundKey};
 use zeroize::{Zeroize, ZeroizeOnDrop, Zeroizing};
 
+use crate::codec::codec;
 use crate::keys::KEY_LEN;
 
 /// The length of an authentication tag.
@@ -134,6 +135,8 @@ pub(crate) struct Symmetric {
     chaining: Hash,
     hash: Hash,
 }
+
+codec! { Symmetric { chaining, hash } }
 
 impl core::fmt::Debug for Symmetric {
     fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {

@@ -6,6 +6,7 @@ use core::time::Duration;
 use adit_engine::{Endpoint, Handled, PortId};
 use adit_packet::Instant;
 
+use crate::codec::{Codec, Decoder, Encoder};
 use crate::config::{Random, TunnelConfig};
 use crate::handshake::cookie::CookieChecker;
 use crate::handshake::ikpsk2::{Identity, SessionKeys};
@@ -111,6 +112,30 @@ impl Shared {
             congested: Congested::default(),
             handled: Handled::NOTHING,
         }
+    }
+
+    /// Encodes our key and the state that follows from it.
+    pub(crate) fn encode(&self, to: &mut Encoder) {
+        self.config.private_key.encode(to);
+        (self.config.mtu, self.config.last_timestamp).encode(to);
+        self.jitter.encode(to);
+        self.us.iter().for_each(|us| us.checker.encode(to));
+    }
+
+    /// The state of [`Self::encode`]; `config` has the rest.
+    pub(crate) fn decode(
+        config: TunnelConfig,
+        random: Random,
+        from: &mut Decoder<'_>,
+    ) -> Option<Self> {
+        let private_key = Codec::decode(from)?;
+        let (mtu, last_timestamp) = Codec::decode(from)?;
+        let config = TunnelConfig { private_key, mtu, last_timestamp, ..config };
+        let mut shared = Self { jitter: Codec::decode(from)?, ..Self::new(config, random) };
+        if let Some(us) = &mut shared.us {
+            us.checker.restore(from)?;
+        }
+        Some(shared)
     }
 
     /// Reports the memory of a value with keys in it. Its place must be its last.

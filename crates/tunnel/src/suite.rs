@@ -5,6 +5,7 @@ use core::str::FromStr;
 
 use ring::aead::{AES_128_GCM, AES_256_GCM, Algorithm, CHACHA20_POLY1305};
 
+use crate::codec::codec_of_variants;
 use crate::frames::control::Features;
 use crate::noise::{CipherKey, Key, TAG_LEN, kdf};
 
@@ -19,6 +20,8 @@ pub enum Suite {
     /// AES-256-GCM.
     Aes256Gcm,
 }
+
+codec_of_variants! { Suite { ChaCha20Poly1305 = 0, Aes128Gcm = 1, Aes256Gcm = 2 } }
 
 /// What two of adit can agree on, the one that is preferred first: a longer key costs little.
 const AGREEABLE: [(Suite, Features); 2] =
@@ -95,6 +98,8 @@ pub enum SuitePolicy {
     /// AES-256-GCM.
     Aes256Gcm,
 }
+
+codec_of_variants! { SuitePolicy { Auto = 0, WireGuard = 1, Aes128Gcm = 2, Aes256Gcm = 3 } }
 
 impl SuitePolicy {
     /// All of them.

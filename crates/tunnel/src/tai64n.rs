@@ -2,6 +2,8 @@
 
 use core::time::Duration;
 
+use crate::codec::{Codec, Decoder, Encoder};
+
 /// A wall clock time as TAI64N: 8 bytes of seconds, 4 of nanoseconds, big endian.
 ///
 /// A responder accepts only a greater timestamp than the last one of a peer, so a recorded initiation is
@@ -66,6 +68,16 @@ impl Tai64n {
         first.copy_from_slice(&seconds.to_be_bytes());
         last.copy_from_slice(&nanos.to_be_bytes());
         Self(bytes)
+    }
+}
+
+impl Codec for Tai64n {
+    fn encode(&self, to: &mut Encoder) {
+        self.0.encode(to);
+    }
+
+    fn decode(from: &mut Decoder<'_>) -> Option<Self> {
+        Codec::decode(from).map(Self)
     }
 }
 

@@ -62,6 +62,41 @@ impl WantedSockets {
 }
 
 impl Endpoints {
+    /// Continues with the sockets of another process, without peers.
+    ///
+    /// # Errors
+    /// EMFILE.
+    pub fn adopt(options: PeerOptions, faster: u32, events: Events) -> Result<Self> {
+        let failed = |error| Error::io("create", "an eventfd", &error);
+        Ok(Self {
+            events,
+            names: Names::new().map_err(failed)?,
+            options,
+            streams: Streams::new(faster).map_err(failed)?,
+            pipe: None,
+            program: None,
+            is_pipe_closed: false,
+        })
+    }
+
+    /// The streams, and how they are passed on.
+    #[must_use]
+    pub const fn streams(&self) -> &Streams {
+        &self.streams
+    }
+
+    /// The streams, to continue those of another process.
+    pub const fn streams_mut(&mut self) -> &mut Streams {
+        &mut self.streams
+    }
+
+    /// Adds a peer of another process: its names were resolved there.
+    pub fn resume(&mut self, peer: &Peer) {
+        self.names.resume(peer.public_key, peer.endpoint_udp());
+        self.streams.names.resume(peer.public_key, peer.endpoint_tcp());
+        self.streams.set_client(peer);
+    }
+
     /// Opens the UDP sockets and listens on TCP. All intervals are shorter by the factor `faster`.
     ///
     /// # Errors
@@ -80,16 +115,7 @@ impl Endpoints {
             let failed = |error| port_error(&format!("TCP port {port}"), &options, &error);
             streams.bind(port, &options).map_err(failed)?;
         }
-        let names = Names::new().map_err(failed)?;
-        let endpoints = Self {
-            events,
-            names,
-            options,
-            streams,
-            pipe: None,
-            program: None,
-            is_pipe_closed: false,
-        };
+        let endpoints = Self { streams, ..Self::adopt(options, faster, events)? };
         Ok((endpoints, peers))
     }
 

@@ -60,6 +60,28 @@ impl TunnelEngine {
         Ok(Self { tunnel, switch, bay, ports: BTreeMap::new() })
     }
 
+    /// The engine of a tunnel that has peers: those of layer 2 keep their ports.
+    ///
+    /// # Errors
+    /// As [`Self::new`].
+    pub fn resume(tunnel: Tunnel, mode: Mode, seed: u64) -> Result<Self, ConfigError> {
+        let mut engine = Self::new(tunnel, mode, seed)?;
+        let peers: Vec<PublicKey> = engine.tunnel.peers().collect();
+        for peer in peers {
+            let mode = engine.tunnel.peer_config(&peer).map(|config| config.mode);
+            let Some(PeerMode::Frames(port) | PeerMode::Vxlan(Vxlan { port, .. })) = mode else {
+                continue;
+            };
+            if let Some(switch) = &mut engine.switch {
+                switch.add_port(PortId(port.0.wrapping_add(1)), PortConfig::default())?;
+                engine.ports.insert(peer, port);
+                let theirs = Jack::new(SWITCH, PortId(port.0.wrapping_add(1)));
+                engine.bay.join(Jack::new(TUNNEL, port), theirs);
+            }
+        }
+        Ok(engine)
+    }
+
     /// Where the device is.
     pub const fn device(mode: Mode) -> PortId {
         match mode {

@@ -15,6 +15,7 @@
 //!     pipe: Pipe::None,
 //!     metrics: None,
 //!     faster: 1,
+//!     is_background: false,
 //! };
 //! for step in options.steps().map_err(|error| error.report.message)? {
 //!     println!("{step}");
@@ -37,6 +38,7 @@
 //! | [`attach`], [`serve`] | a NAT for a namespace that is there, or for virtual machines and TAPs |
 //! | [`drop_in`] | the way out of a namespace, in place of other programs |
 //! | [`up`], [`down`] | start and end; what a killed tunnel left |
+//! | [`upgrade`] | a running tunnel continues as the program that is installed now |
 //! | `memory` | keys stay out of core files and swap |
 //! | [`address`], [`history`], [`rates`], [`state`], [`uapi`] | the reported state, as JSON and in the protocol of `wg` |
 //! | [`health`] | what is wrong, judged by the reported state |
@@ -66,3 +68,4 @@ pub mod state;
 pub mod streams;
 pub mod uapi;
 pub mod up;
+pub mod upgrade;

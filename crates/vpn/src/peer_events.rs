@@ -42,6 +42,23 @@ impl PeerEvents {
         self.presence.set(now, peer);
     }
 
+    /// The peers that are connected.
+    #[must_use]
+    pub const fn presence(&self) -> &Presence {
+        &self.presence
+    }
+
+    /// A peer of another process that was connected there.
+    pub fn resume(
+        &mut self,
+        runner: &Runner<TunnelEngine>,
+        peer: &PublicKey,
+        at: Option<Endpoint>,
+    ) {
+        self.presence.resume(peer);
+        self.is_at(runner, peer, at);
+    }
+
     /// A peer was removed from the configuration.
     pub fn remove(&mut self, peer: &PublicKey) {
         let hooks = self.presence.remove(peer);

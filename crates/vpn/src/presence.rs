@@ -47,6 +47,18 @@ impl Presence {
         known.check_at = known.due(now);
     }
 
+    /// The peers that are connected.
+    pub fn connected(&self) -> impl Iterator<Item = &PublicKey> {
+        self.peers.iter().filter(|(_, known)| known.is_connected).map(|(peer, _)| peer)
+    }
+
+    /// A peer was connected in the process before this one: no hook runs.
+    pub fn resume(&mut self, peer: &PublicKey) {
+        if let Some(known) = self.peers.get_mut(peer) {
+            known.is_connected = true;
+        }
+    }
+
     /// Removes a peer; returns the hooks to run.
     pub fn remove(&mut self, peer: &PublicKey) -> Vec<Hook> {
         let known = self.peers.remove(peer).filter(|known| known.is_connected);

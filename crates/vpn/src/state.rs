@@ -226,6 +226,25 @@ pub struct Reloaded {
     pub unchanged: usize,
 }
 
+/// The body of `/upgrade`.
+#[derive(Clone, Copy, Debug, Default, Deserialize, JsonSchema)]
+#[serde(default, deny_unknown_fields)]
+pub struct Upgrade {
+    /// Do nothing if the running program is the installed one.
+    pub if_changed: bool,
+}
+
+/// The reply to `/upgrade`.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct Upgraded {
+    /// The process that runs the tunnel now.
+    pub pid: u32,
+    /// Whether it is another one than before.
+    pub is_new: bool,
+    /// How long no packet moved, in microseconds.
+    pub gap_us: u64,
+}
+
 /// The state of a tunnel; `missing` is what others have removed from the host.
 #[must_use]
 pub fn view(

@@ -173,6 +173,7 @@ commands! {
         "tunnel-invite": tunnel::invite::Invited<'static>,
         "tunnel-join": tunnel::join::Joined,
         "tunnel-reload": adit_vpn::state::Reloaded,
+        "tunnel-upgrade": adit_vpn::state::Upgraded,
         "tunnel-show": Vec<adit_vpn::state::View>,
     ]
 }

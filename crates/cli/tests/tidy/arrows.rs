@@ -66,11 +66,13 @@ const FOLDERS: [(&str, &str); 14] = [
     ),
     (
         "vpn",
-        "daemon: file host streams uapi
+        "daemon: file host streams uapi upgrade
         host: file
         streams: file host
-        run: daemon file host
-        uapi: file",
+        run: daemon file host up
+        uapi: file
+        up: daemon file host uapi upgrade
+        upgrade: streams",
     ),
     (
         "topology",

@@ -39,6 +39,7 @@ mod support;
 mod system;
 mod threats;
 mod transports;
+mod upgrade;
 mod wg;
 #[allow(dead_code, reason = "shared with other tests, which use the rest")]
 mod world;

@@ -92,7 +92,22 @@ scrape >/run/page
 for name in site lab slow guests; do
   grep -q "^adit_up{name=\"$name\"} 1" /run/page || fail "metrics of $name: $(cat /run/page)"
 done
-systemctl stop adit-exporter adit-tunnel@site adit-switch@lab adit-netem@slow adit-nat@guests
+systemctl stop adit-exporter
+# The journal has the events with their fields, of a program in its sandbox as well.
+systemctl start systemd-journald || fail "start of the journal"
+for unit in switch@lab nat@guests; do
+  mkdir -p "/run/systemd/system/adit-$unit.service.d"
+  printf '[Service]\nStandardOutput=journal\nStandardError=journal\n' >"/run/systemd/system/adit-$unit.service.d/stdio.conf"
+done
+systemctl daemon-reload
+systemctl restart adit-switch@lab adit-nat@guests
+messages() { journalctl -q -o cat "_SYSTEMD_UNIT=adit-$1.service" "${@:2}"; }
+adit switch port del tap:two --name lab
+eventually 'messages switch@lab ADIT_EVENT=port-removed ADIT_PORT=tap:two PRIORITY=6 | grep -qx "tap:two removed"'
+adit log guests | grep -q 'info, as journal'
+adit log guests control=debug >/dev/null
+eventually 'adit nat show guests >/dev/null; messages nat@guests ADIT_TARGET=control PRIORITY=7 | grep -q "GET /nat"'
+systemctl stop adit-tunnel@site adit-switch@lab adit-netem@slow adit-nat@guests
 for device in site one left; do
   if ip link show dev $device >/dev/null 2>&1; then fail "$device is left"; fi
 done

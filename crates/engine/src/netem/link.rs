@@ -9,7 +9,6 @@ use adit_packet::{Instant, Layer, PacketBuf, SuperPacket};
 use super::corrupt::Errors;
 use super::delay::{self, Draws};
 use super::ecn;
-use super::flow::Hasher;
 use super::in_flight::InFlight;
 use super::loss::Losses;
 use super::profile::{Corrupt, Jitter, Loss, Profile, ProfileError};
@@ -22,6 +21,7 @@ use super::steps::Step;
 use super::store::{Handle, Store};
 use super::tally::{Decision, Tally};
 use crate::drop_reason::DropReason;
+use crate::flow_hash::Hasher;
 use crate::outbox::Outbox;
 
 /// One direction of a link, without input or output.
@@ -146,7 +146,7 @@ impl Link {
             duplicates: seed.stream(Effect::Duplicate),
             draws: Draws::new(seed),
             reorders: seed.stream(Effect::Reorder),
-            hasher: Hasher::new(seed),
+            hasher: Hasher::new(seed.stream(Effect::Flows).next()),
             store: Store::new(profile.limits),
             waiting: LineQueue::new(profile.queue),
             waiting_since: 0,

@@ -4,9 +4,9 @@ use alloc::boxed::Box;
 use alloc::collections::VecDeque;
 use core::time::Duration;
 
-use super::flow::mix;
 use super::profile::Profile;
 use super::report::{Counts, Estimate, Histogram, Report};
+use crate::flow_hash::mix;
 use adit_packet::units::Bitrate;
 
 /// What a link decided about a packet. The numbers are part of the hash: they never change.

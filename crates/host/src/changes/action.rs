@@ -1,6 +1,7 @@
 //! The list of all changes to the host.
 
 use crate::changes::filter::{FilterTable, TableId};
+use crate::wire::{wire_enum, wire_structs};
 use adit_device::netlink::{
     Address, AddressFlags, IpFamily, Route, RouteKind, Rule, RuleAction, TABLE_MAIN,
 };
@@ -222,6 +223,45 @@ impl Action {
         }
     }
 }
+
+wire_enum! { Purpose { 0 = Hook, 1 = NameServers } }
+
+wire_structs! {
+    OpenDevice {
+        mode, name, is_new, index, packet_info, vnet_hdr, offload, multi_queue, napi, carrier,
+    }
+    Program { words, input, undo, purpose }
+}
+
+wire_enum! { Action {
+    0 = OpenDevice(device),
+    1 = CloseDevice,
+    2 = DeleteDevice(name),
+    3 = SetLinkType(number),
+    4 = SetOwner(user),
+    5 = SetGroup(group),
+    6 = SetPersistent(on),
+    7 = MoveTo(netns),
+    8 = Rename(name),
+    9 = SetMtu(mtu),
+    10 = SetTxQueueLen(packets),
+    11 = SetGsoMaxSize(bytes),
+    12 = SetMac(mac),
+    13 = SetAlias(alias),
+    14 = SetMaster(master),
+    15 = SetUp(up),
+    16 = SetCarrier(on),
+    17 = AddAddress(address),
+    18 = DeleteAddress(address),
+    19 = AddRoute(route),
+    20 = DeleteRoute(route),
+    21 = AddRule(rule),
+    22 = DeleteRule(rule),
+    23 = SetValidMark(on),
+    24 = SetFilter(table),
+    25 = DeleteFilter(id),
+    26 = Run(program),
+} }
 
 /// Whether packets of a route leave through a device.
 pub(crate) const fn needs_device(route: &Route) -> bool {

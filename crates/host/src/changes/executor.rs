@@ -90,6 +90,12 @@ impl HostExecutor {
         Self { target: Target::Link(link), ..Self::default() }
     }
 
+    /// The same for a device in another namespace.
+    #[must_use]
+    pub fn within(self, netns: Option<Netns>) -> Self {
+        Self { netns, ..self }
+    }
+
     /// An address, route or rule that is there already is a failure, as users of single commands expect.
     #[must_use]
     pub fn strict(self) -> Self {

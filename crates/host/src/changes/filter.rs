@@ -8,6 +8,7 @@
 //! The kill switch is a table of its own, `inet adit-NAME`. It rejects what would leave by another device,
 //! and it outlives its owner.
 
+use crate::wire::{wire_enum, wire_structs};
 use adit_device::IfName;
 use adit_device::netlink::IpFamily;
 use std::fmt;
@@ -42,6 +43,21 @@ pub enum TableFamily {
     /// Both: the kill switch, which stays when its owner is gone.
     KillSwitch,
 }
+
+wire_structs! {
+    FilterTable { id, rules }
+    TableId { family, device }
+}
+
+wire_enum! { TableFamily { 0 = Ip(family), 1 = KillSwitch } }
+
+wire_enum! { FilterRule {
+    0 = OnlyThroughDevice(ip),
+    1 = SaveMark(mark),
+    2 = RestoreMark(mark),
+    3 = OnlyOutByDevice(mark),
+    4 = OnlyForwardByDevice,
+} }
 
 impl TableId {
     /// The kill switch of a device.

@@ -3,6 +3,7 @@
 use crate::changes::action::{Action, OnFailure, OpenDevice};
 use crate::changes::executor::{Executor, Outcome};
 use crate::error::Result;
+use crate::wire;
 
 /// What one owner has changed on the host, with what reverts each change.
 ///
@@ -26,6 +27,22 @@ impl Ledger {
     #[must_use]
     pub const fn new() -> Self {
         Self { entries: Vec::new(), warnings: Vec::new() }
+    }
+
+    /// The actions and what reverts them as bytes, for another process that undoes them.
+    #[must_use]
+    pub fn encode(&self) -> Vec<u8> {
+        let entries = self.entries.iter();
+        let entries = entries.map(|entry| (entry.action.clone(), entry.undo.clone()));
+        wire::encode(&entries.collect::<Vec<_>>())
+    }
+
+    /// The ledger of [`Self::encode`]; `None` if the bytes are not one.
+    #[must_use]
+    pub fn decode(bytes: &[u8]) -> Option<Self> {
+        let entries: Vec<(Action, Option<Action>)> = wire::decode(bytes)?;
+        let entries = entries.into_iter().map(|(action, undo)| Entry { action, undo }).collect();
+        Some(Self { entries, warnings: Vec::new() })
     }
 
     /// The actions that were performed, in order.

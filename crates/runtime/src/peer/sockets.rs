@@ -4,6 +4,8 @@
 //! when sending, `UDP_GRO` when receiving. If the kernel or the network card refuses a train, its
 //! datagrams are sent one by one, and that is counted.
 
+mod adopt;
+
 use crate::peer::counters::PeerCounters;
 use crate::peer::options::{LATE, LAW, enlarge, set_fragments, state_of};
 use crate::peer::sources;
@@ -16,7 +18,6 @@ use adit_engine::Sojourn;
 use adit_packet::{Batch, Ecn, Gso, Instant, PacketBuf, Pool, PoolConfig};
 use quinn_udp::{EcnCodepoint, Transmit, UdpSocketState};
 use rustix::io::Errno;
-use rustix::net::sockopt;
 use socket2::{Domain, Protocol, Socket, Type};
 use std::collections::VecDeque;
 use std::io::{self, IoSliceMut};
@@ -333,7 +334,12 @@ impl PeerSocket {
             socket.set_mark(mark)?;
         }
         socket.bind(&at.into())?;
-        let socket = UdpSocket::from(socket);
+        Self::of(socket.into(), mark)
+    }
+
+    /// A socket that is bound.
+    fn of(socket: UdpSocket, mark: u32) -> io::Result<Self> {
+        let at = socket.local_addr()?;
         enlarge(&socket);
         let state = state_of(&socket, at.is_ipv4())?;
         Ok(Self {
@@ -649,7 +655,7 @@ impl PeerSocket {
         }
         self.counters.too_big += 1;
         let headers = if to.is_ipv4() { 20 + 8 } else { 40 + 8 };
-        match path_mtu(to) {
+        match sources::path_mtu(to) {
             Ok(mtu) => Sent::TooBig(usize::try_from(mtu).unwrap_or(0).saturating_sub(headers)),
             Err(_) => Sent::Done,
         }
@@ -681,17 +687,6 @@ enum Sent {
 
 fn datagrams(len: usize, stride: usize) -> u64 {
     u64::try_from(len.div_ceil(stride.max(1))).unwrap_or(0)
-}
-
-/// Returns the path MTU that the kernel knows. The kernel reports it for connected sockets only.
-///
-/// # Errors
-/// ENETUNREACH: there is no route.
-pub fn path_mtu(to: SocketAddr) -> io::Result<u32> {
-    let probe = UdpSocket::bind((ANY[PeerSockets::place_of(to)], 0))?;
-    probe.connect(to)?;
-    let mtu = if to.is_ipv4() { sockopt::ip_mtu(&probe)? } else { sockopt::ipv6_mtu(&probe)? };
-    Ok(mtu)
 }
 
 #[cfg(test)]

@@ -5,7 +5,9 @@
 //! Only then is the source address set explicitly. For all other peers the kernel chooses, so a machine
 //! that moves to another network sends from its new address at once.
 
+use rustix::net::sockopt;
 use std::collections::BTreeMap;
+use std::io;
 use std::net::{IpAddr, SocketAddr, UdpSocket};
 
 /// The number of peers whose source address is stored: as many as have sessions on the largest servers.
@@ -83,6 +85,18 @@ pub(crate) fn chosen(peer: SocketAddr, mark: u32) -> Option<IpAddr> {
     }
     probe.connect(peer).ok()?;
     Some(probe.local_addr().ok()?.ip())
+}
+
+/// Returns the path MTU that the kernel knows. The kernel reports it for connected sockets only.
+///
+/// # Errors
+/// ENETUNREACH: there is no route.
+pub fn path_mtu(to: SocketAddr) -> io::Result<u32> {
+    let any = if to.is_ipv4() { "0.0.0.0:0" } else { "[::]:0" };
+    let probe = UdpSocket::bind(any)?;
+    probe.connect(to)?;
+    let mtu = if to.is_ipv4() { sockopt::ip_mtu(&probe)? } else { sockopt::ipv6_mtu(&probe)? };
+    Ok(mtu)
 }
 
 #[cfg(test)]

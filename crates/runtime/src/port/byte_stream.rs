@@ -28,6 +28,11 @@ impl ByteStream {
         Ok(Self { reader, writer, is_full: false })
     }
 
+    /// The descriptor to read from; of a socket, the only one.
+    pub fn reader(&self) -> BorrowedFd<'_> {
+        self.reader.fd.as_fd()
+    }
+
     /// Calls `each` with the descriptors.
     pub fn descriptors(&self, each: &mut dyn FnMut(BorrowedFd<'_>, Wait)) {
         match &self.writer {

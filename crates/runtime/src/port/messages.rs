@@ -15,6 +15,7 @@
 use crate::port::byte_stream::ByteStream;
 use crate::port::{Cx, Gone, Port, Recv, Wait};
 use adit_packet::{Batch, Gso, PacketBuf, Pool, PoolConfig};
+use rustix::io::Errno;
 use std::io;
 use std::os::fd::{BorrowedFd, OwnedFd};
 
@@ -93,6 +94,35 @@ impl MessagePort {
         let inbox_len = LENGTH_LEN + UNAUTHENTICATED_LEN_MAX;
         let sender = Sender::Unauthenticated;
         Ok(Self::with(name.into(), stream, inbox_len, UNAUTHENTICATED_OUTBOX_LEN, sender))
+    }
+
+    /// Continues with a stream of another process, which had these bytes of [`Self::parts`].
+    ///
+    /// # Errors
+    /// EBADF; EMSGSIZE: more bytes than a stream can have.
+    pub fn resume(
+        name: impl Into<String>,
+        socket: OwnedFd,
+        received: &[u8],
+        unsent: &[u8],
+    ) -> io::Result<Self> {
+        let mut port = Self::socket(name, socket)?;
+        let inbox = port.inbox.buf.get_mut(..received.len()).ok_or(Errno::MSGSIZE)?;
+        inbox.copy_from_slice(received);
+        port.inbox.end = received.len();
+        let outbox = port.outbox.get_mut(..unsent.len()).ok_or(Errno::MSGSIZE)?;
+        outbox.copy_from_slice(unsent);
+        port.filled = unsent.len();
+        Ok(port)
+    }
+
+    /// The descriptor of the stream, the bytes that were received and not taken, and those that wait to be sent, for a
+    /// process that continues with it ([`Self::resume`]). `None` while the sender is unauthenticated.
+    #[must_use]
+    pub fn parts(&self) -> Option<(BorrowedFd<'_>, &[u8], &[u8])> {
+        let received = self.inbox.buf.get(self.inbox.start..self.inbox.end)?;
+        let unsent = self.outbox.get(self.sent..self.filled)?;
+        (self.sender == Sender::Authenticated).then_some((self.stream.reader(), received, unsent))
     }
 
     fn with(

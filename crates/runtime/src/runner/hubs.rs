@@ -9,6 +9,7 @@ use adit_packet::Instant;
 use rustix::io::Errno;
 use std::collections::{BTreeMap, BTreeSet};
 use std::io;
+use std::os::fd::BorrowedFd;
 
 /// The most hubs of one loop: what the name of a descriptor has room for.
 const HUBS_MAX: usize = 1 << 24;
@@ -92,6 +93,11 @@ impl Hubs {
         self.timers.set(id.0, None);
         self.free.push(id.0);
         Some(slot)
+    }
+
+    /// The descriptor of a hub.
+    pub(crate) fn get(&self, id: ListenerId) -> Option<BorrowedFd<'_>> {
+        self.slots.get(index(id.0))?.as_ref().map(|slot| slot.hub.fd())
     }
 
     #[inline]

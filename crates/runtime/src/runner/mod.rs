@@ -14,6 +14,7 @@
 //! Each part owns its state and knows nothing of those above it, which ask and act on the answers.
 
 pub(crate) mod accelerator;
+pub(crate) mod ahead;
 pub(crate) mod closing;
 pub(crate) mod core;
 pub(crate) mod event;
@@ -53,6 +54,9 @@ use std::time::Duration;
 /// How long ports and flows are served, those that have more and then those that are ready, before the owner's
 /// turn: a thousand ports that flood each other have work for seconds.
 const SHARE_MAX: Duration = Duration::from_millis(10);
+
+/// How long [`Runner::drain`] waits between two attempts.
+const DRAIN_PAUSE: Duration = Duration::from_micros(200);
 
 /// The owner of a loop: takes its events, between two batches, on the loop's thread.
 pub trait Handler<E: Engine> {
@@ -117,6 +121,31 @@ impl<E: Engine> Runner<E> {
     /// that an owner sees the result of a call before it replies.
     pub fn flush(&mut self) {
         self.core.flush();
+    }
+
+    /// Sends what waits for room in ports and in the sockets for peers, for at most `within`: the one call that blocks.
+    /// Returns whether nothing is left, for an owner who takes the descriptors elsewhere.
+    pub fn drain(&mut self, within: Duration) -> bool {
+        let end = clock::now() + within;
+        loop {
+            self.core.flush();
+            let wants_room = |slot: &Slot| slot.port.wants_room();
+            let ports = self.core.ports.numbered().filter(|(_, slot)| wants_room(slot));
+            let ports: Vec<PortId> = ports.map(|(id, _)| id).collect();
+            ports.into_iter().for_each(|id| self.core.flush_port(id));
+            let is_full = self.core.peers.as_mut().is_some_and(|peers| {
+                let pool = self.core.out.pool();
+                [0, 1].into_iter().for_each(|place| peers.flush(place, pool, &self.core.reactor));
+                peers.is_full()
+            });
+            if !is_full && !self.core.ports.numbered().any(|(_, slot)| wants_room(slot)) {
+                return true;
+            }
+            if clock::now() >= end {
+                return false;
+            }
+            std::thread::sleep(DRAIN_PAUSE);
+        }
     }
 
     /// Flows of the engine that are opened from now on come from these addresses of the host, one of each family;
@@ -251,6 +280,11 @@ impl<E: Engine> Runner<E> {
     /// EEXIST: there is one with that name; ENOMEM, ENOSPC of epoll.
     pub fn listen(&mut self, listener: Box<dyn Hub>) -> io::Result<ListenerId> {
         self.core.listen(listener)
+    }
+
+    /// The descriptor of a listener.
+    pub fn listener(&self, listener: ListenerId) -> Option<BorrowedFd<'_>> {
+        self.core.hubs.get(listener)
     }
 
     /// Closes a listener. Connections stay; ports that share its socket end, and are reported as any port

@@ -6,7 +6,8 @@ use std::str::FromStr;
 /// A user by name or number.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct User {
-    text: String,
+    /// As it was given.
+    pub text: String,
     /// The number of the user.
     pub uid: u32,
 }
@@ -32,7 +33,8 @@ impl fmt::Display for User {
 /// A group by name or number.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Group {
-    text: String,
+    /// As it was given.
+    pub text: String,
     /// The number of the group.
     pub gid: u32,
 }

@@ -18,6 +18,14 @@ pub enum Status {
     Stopping,
     /// The loop still turns.
     Alive,
+    /// The process of this number has taken over, and is ready.
+    Successor(u32),
+}
+
+/// Whether a service manager waits for messages.
+#[must_use]
+pub fn is_managed() -> bool {
+    std::env::var_os("NOTIFY_SOCKET").is_some()
 }
 
 /// Sends it to the socket in `NOTIFY_SOCKET`; without that variable it does nothing.
@@ -27,6 +35,7 @@ pub fn notify(status: Status) {
         Status::Ready => "READY=1".to_owned(),
         Status::Stopping => "STOPPING=1".to_owned(),
         Status::Alive => "WATCHDOG=1".to_owned(),
+        Status::Successor(pid) => format!("MAINPID={pid}\nREADY=1"),
         Status::Reloading => {
             // systemd wants to know that the READY=1 after this is not an older one.
             let now = rustix::time::clock_gettime(rustix::time::ClockId::Monotonic);

@@ -218,6 +218,36 @@ impl Server {
             Ok(listener)
         };
         let listener = bound().map_err(|errno| failed(&errno.into()))?;
+        Self::of(claim, kind, listener)
+    }
+
+    /// The server of another process, with its listening socket and the name that `claim` adopted. Name and socket file
+    /// stay that process's until [`Self::own`].
+    ///
+    /// # Errors
+    /// EMFILE, ENOMEM.
+    pub fn adopt(claim: Claim, kind: &'static str, listener: OwnedFd) -> Result<Self> {
+        Self::of(claim, kind, listener)
+    }
+
+    /// Takes name and socket over from the other process.
+    ///
+    /// # Errors
+    /// ENOSPC.
+    pub fn own(&mut self) -> io::Result<()> {
+        self.claim.own()?;
+        // Again, so that the kernel shows our process to clients.
+        Ok(rustix::net::listen(&self.listener, BACKLOG)?)
+    }
+
+    /// The descriptors that another process needs to take over: of the lock, and of the listening socket.
+    pub fn descriptors(&self) -> [BorrowedFd<'_>; 2] {
+        [self.claim.lock(), self.listener.as_fd()]
+    }
+
+    fn of(claim: Claim, kind: &'static str, listener: OwnedFd) -> Result<Self> {
+        let path = claim.socket_path();
+        let failed = |error: &io::Error| Error::io("listen on", path.display(), error);
         let watched = || -> rustix::io::Result<(OwnedFd, OwnedFd)> {
             let epoll = epoll::create(epoll::CreateFlags::CLOEXEC)?;
             let flags = TimerfdFlags::NONBLOCK | TimerfdFlags::CLOEXEC;
@@ -270,7 +300,7 @@ impl Server {
     }
 
     /// Takes a client of the page's address, with what it has sent.
-    pub fn adopt(
+    pub fn admit_visitor(
         &mut self,
         socket: OwnedFd,
         received: Vec<u8>,
@@ -353,6 +383,16 @@ impl Server {
 
     /// Writes the replies that are left, for a second at most, and gives up the name.
     pub fn finish(mut self) {
+        self.send_replies();
+    }
+
+    /// As [`Self::finish`], but the name and the socket belong to a process that has taken them over.
+    pub fn pass_on(mut self) {
+        self.send_replies();
+        self.claim.pass_on();
+    }
+
+    fn send_replies(&mut self) {
         let end = Instant::now() + FINISH_WITHIN;
         let waits = |client: &Option<Connection>| {
             client.as_ref().is_some_and(|client| !client.reply.is_empty())

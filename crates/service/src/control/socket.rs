@@ -5,6 +5,8 @@ use crate::control::option_of;
 use crate::control::server::Server;
 use crate::error::{Error, Kind, Result};
 use crate::metrics::Listener;
+use std::io;
+use std::os::fd::BorrowedFd;
 use std::path::PathBuf;
 use std::time::SystemTime;
 
@@ -92,6 +94,11 @@ impl ControlSocket {
         self.metrics = listener;
     }
 
+    /// A service without a socket.
+    pub fn none(name: Name, kind: &'static str) -> Self {
+        Self::without(name, kind)
+    }
+
     /// The name of the service.
     pub const fn name(&self) -> &Name {
         &self.name
@@ -100,6 +107,27 @@ impl ControlSocket {
     /// The path of the socket, if there is one.
     pub fn path(&self) -> Option<PathBuf> {
         self.server.as_ref().map(Server::path)
+    }
+
+    /// The descriptors that another process needs to take over, lock and listening socket; `None` without a socket.
+    pub fn descriptors(&self) -> Option<[BorrowedFd<'_>; 2]> {
+        self.server.as_ref().map(Server::descriptors)
+    }
+
+    /// Takes name and socket over from another process, whose server this one adopted.
+    ///
+    /// # Errors
+    /// ENOSPC.
+    pub fn own(&mut self) -> io::Result<()> {
+        self.server.as_mut().map_or(Ok(()), Server::own)
+    }
+
+    /// Sends the replies that are still due, for up to a second, and leaves name and socket to a process that has taken
+    /// them over.
+    pub fn pass_on(self) {
+        if let Some(server) = self.server {
+            server.pass_on();
+        }
     }
 
     /// Sends the replies that are still due, for up to a second, and releases the name.

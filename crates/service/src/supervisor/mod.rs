@@ -129,6 +129,11 @@ pub trait Service: Sized {
         Vec::new()
     }
 
+    /// Whether another process has taken the service over: the loop ends, and the service goes on there.
+    fn has_successor(&self) -> bool {
+        false
+    }
+
     /// Called once a turn of the loop, for engines that report events often.
     fn turn(&mut self, runner: &mut Runner<Self::Engine>) {
         let _ = runner;
@@ -231,7 +236,9 @@ impl<S: Service> Supervisor<S> {
         }
         let result = runner.run(self);
         self.scrapes = None;
-        notify(Status::Stopping);
+        if !self.service.has_successor() {
+            notify(Status::Stopping);
+        }
         result.map_err(|error| Error::io("run", "the loop", &error))
     }
 
@@ -333,7 +340,9 @@ impl<S: Service> Supervisor<S> {
     /// Copies the counters for those who wait for them.
     fn scrape(&mut self, runner: &mut Runner<S::Engine>) {
         while let Some((socket, received)) = self.scrapes.as_ref().and_then(Scrapes::visitor) {
-            self.with_server(runner, |server, handle| server.adopt(socket, received, handle));
+            self.with_server(runner, |server, handle| {
+                server.admit_visitor(socket, received, handle)
+            });
         }
         let Some(scrapes) = self.scrapes.as_ref().filter(|scrapes| scrapes.is_due()) else {
             return;
@@ -441,6 +450,9 @@ impl<S: Service> Handler<S::Engine> for Supervisor<S> {
                 }
             }
             event => flow = self.service.event(runner, event),
+        }
+        if self.service.has_successor() {
+            return Next::Stop;
         }
         self.start_next(runner);
         for (client, result) in self.service.replies() {

@@ -10,6 +10,7 @@
 //! kinds, flags and features that it does not know, and bytes behind the ones that it knows. Numbers that are missing
 //! at the end count as 0.
 
+use crate::codec::{Codec, Decoder, Encoder};
 use crate::frames::plain::{CONTROL, first_byte};
 
 const HELLO: u8 = 1;
@@ -43,6 +44,16 @@ impl Features {
     /// The features of both.
     pub(crate) const fn common(self, other: Self) -> Self {
         Self(self.0 & other.0)
+    }
+}
+
+impl Codec for Features {
+    fn encode(&self, to: &mut Encoder) {
+        self.0.encode(to);
+    }
+
+    fn decode(from: &mut Decoder<'_>) -> Option<Self> {
+        Codec::decode(from).map(Self)
     }
 }
 

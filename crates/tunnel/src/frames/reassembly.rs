@@ -75,6 +75,16 @@ impl Reassembly {
         self.sent
     }
 
+    /// The number of the last frame that we fragmented.
+    pub(crate) const fn sent(&self) -> u16 {
+        self.sent
+    }
+
+    /// Continues the numbers of frames after that one.
+    pub(crate) const fn restore(&mut self, sent: u16) {
+        self.sent = sent;
+    }
+
     /// Adds a fragment (the message after its first byte, without padding); returns the frame once it is complete.
     pub(crate) fn take(&mut self, fragment: &[u8]) -> Option<&[u8]> {
         let (&[n0, n1, o0, o1], piece) = fragment.split_first_chunk()?;

@@ -12,6 +12,7 @@ use adit_packet::{
     VnetHeader, ip_protocol,
 };
 
+use crate::codec::codec;
 use crate::inner::network;
 use adit_engine::{DropReason, PortId};
 
@@ -39,6 +40,8 @@ pub struct Vxlan {
     /// The UDP port, on both sides.
     pub udp_port: u16,
 }
+
+codec! { Vxlan { port, vni, local, remote, udp_port } }
 
 /// The VXLAN contents of a packet.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -12,6 +12,7 @@ use chacha20poly1305::aead::AeadInOut;
 use subtle::ConstantTimeEq;
 use zeroize::Zeroizing;
 
+use crate::codec::{Codec, Decoder, Encoder};
 use crate::config::Random;
 use crate::keys::PublicKey;
 use crate::message::{COOKIE_NONCE_LEN, CookieReply, MAC_LEN, Sealed};
@@ -88,6 +89,18 @@ impl CookieChecker {
         Self { keys: MacKeys::new(us), secret: Zeroizing::default(), since: None }
     }
 
+    /// Encodes the secret, without which our cookies would be invalid.
+    pub(crate) fn encode(&self, to: &mut Encoder) {
+        self.secret.encode(to);
+        self.since.encode(to);
+    }
+
+    /// Takes the secret of the process before.
+    pub(crate) fn restore(&mut self, from: &mut Decoder<'_>) -> Option<()> {
+        (self.secret, self.since) = Codec::decode(from)?;
+        Some(())
+    }
+
     /// Checks the MACs of a handshake message.
     pub(crate) fn check(&self, now: Instant, from: Endpoint, message: &[u8]) -> Standing {
         let Some((rest, mac1, mac2)) = split(message) else { return Standing::Invalid };
@@ -161,6 +174,18 @@ pub(crate) struct PeerCookie {
 impl PeerCookie {
     pub(crate) fn new(peer: &PublicKey) -> Self {
         Self { keys: MacKeys::new(peer), cookie: None, last: None }
+    }
+
+    /// Encodes what the peer gave us.
+    pub(crate) fn encode(&self, to: &mut Encoder) {
+        self.cookie.encode(to);
+        self.last.encode(to);
+    }
+
+    /// Takes what the process before had of the peer.
+    pub(crate) fn restore(&mut self, from: &mut Decoder<'_>) -> Option<()> {
+        (self.cookie, self.last) = Codec::decode(from)?;
+        Some(())
     }
 
     /// Writes both MACs to the end of a handshake message.

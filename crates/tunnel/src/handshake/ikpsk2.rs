@@ -1,5 +1,6 @@
 //! The handshake `Noise_IKpsk2`: one message in each direction.
 
+use crate::codec::codec;
 use crate::keys::SharedSecret;
 use crate::keys::{PresharedKey, PrivateKey, PublicKey};
 use crate::message::{Initiation, Response, Sealed};
@@ -43,6 +44,8 @@ pub(crate) struct Initiated {
     ephemeral: PrivateKey,
     symmetric: Symmetric,
 }
+
+codec! { Initiated { index, ephemeral, symmetric } }
 
 impl core::fmt::Debug for Initiated {
     fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {

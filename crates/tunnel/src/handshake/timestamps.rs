@@ -2,6 +2,7 @@
 
 use core::time::Duration;
 
+use crate::codec::codec;
 use crate::tai64n::Tai64n;
 
 /// The tolerance for a peer's clock. A timestamp later than our clock plus this is kept apart: the peer's clock
@@ -18,6 +19,8 @@ pub(crate) struct PeerTimestamps {
     /// Whether the owner knows that the clocks differ.
     reported: bool,
 }
+
+codec! { PeerTimestamps { latest, ahead, reported } }
 
 impl PeerTimestamps {
     /// The greatest timestamp, of those that our clock allows.

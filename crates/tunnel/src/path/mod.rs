@@ -7,6 +7,8 @@ use core::time::Duration;
 
 use adit_packet::Instant;
 
+use crate::codec::codec;
+
 /// Probes of one length before it counts as too long (RFC 8899, 5.1.2: `MAX_PROBES`).
 const TRIES_MAX: u8 = 3;
 /// A packet length that fits every path: 1280 (IPv6) minus 80 bytes of headers.
@@ -46,6 +48,9 @@ pub(crate) struct Probe {
     pub(crate) len: u16,
     tries: u8,
 }
+
+codec! { Probe { number, len, tries } }
+codec! { Path { mtu, ours, low, high, first, probe, due, is_done, is_used } }
 
 impl Path {
     pub(crate) const fn new(mtu: u16) -> Self {

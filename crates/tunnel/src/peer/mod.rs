@@ -5,6 +5,7 @@ mod greet;
 mod post_quantum;
 pub(crate) mod send;
 mod shaping;
+pub(crate) mod state;
 mod vxlan;
 
 use alloc::collections::VecDeque;
@@ -83,10 +84,20 @@ pub(crate) struct Peer {
 impl Peer {
     pub(crate) fn new(slot: u32, config: PeerConfig, shared: &Shared) -> Self {
         let us = shared.us.as_ref();
+        let secret = us.and_then(|us| us.identity.private.agree(&config.public_key));
+        Self::with(slot, config, secret, shared)
+    }
+
+    fn with(
+        slot: u32,
+        config: PeerConfig,
+        shared_secret: Option<SharedSecret>,
+        shared: &Shared,
+    ) -> Self {
         Self {
             slot,
             preshared: config.preshared_key.clone().unwrap_or_default(),
-            shared_secret: us.and_then(|us| us.identity.private.agree(&config.public_key)),
+            shared_secret,
             endpoint: config.endpoint,
             last_udp: None,
             cookie: PeerCookie::new(&config.public_key),

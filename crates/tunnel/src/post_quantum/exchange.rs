@@ -6,6 +6,7 @@ use adit_engine::DropReason;
 use adit_packet::Instant;
 use zeroize::Zeroizing;
 
+use crate::codec::codec;
 use crate::keys::{PresharedKey, PublicKey};
 use crate::noise::{Hash, Key, hash};
 use crate::post_quantum::kem::{CIPHERTEXT_LEN, KemSeed, PUBLIC_LEN, encapsulate};
@@ -59,6 +60,10 @@ struct Answered {
     random: Zeroizing<[u8; 32]>,
     at: Instant,
 }
+
+codec! { Exchange { offer, answered, ours, theirs, current, former, initiated, keys, offers } }
+codec! { Offer { number, seed, index, session, tries, due } }
+codec! { Answered { offer, random, at } }
 
 /// What to do about an offer that was not answered in time.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -5,6 +5,8 @@ use ml_kem::ml_kem_768::{DecapsulationKey, EncapsulationKey};
 use ml_kem::{B32, MlKem768};
 use zeroize::Zeroizing;
 
+use crate::codec::{Codec, Decoder, Encoder};
+
 /// The length of an encapsulation key: what is public of a key pair.
 pub(crate) const PUBLIC_LEN: usize = 1184;
 /// The length of a ciphertext.
@@ -17,6 +19,16 @@ pub(crate) type Secret = Zeroizing<[u8; 32]>;
 
 /// The private half of a key pair. Its memory is cleared when it is dropped.
 pub(crate) struct KemSeed(pub(crate) Zeroizing<[u8; SEED_LEN]>);
+
+impl Codec for KemSeed {
+    fn encode(&self, to: &mut Encoder) {
+        self.0.encode(to);
+    }
+
+    fn decode(from: &mut Decoder<'_>) -> Option<Self> {
+        Codec::decode(from).map(Self)
+    }
+}
 
 impl KemSeed {
     /// A key pair from random bytes.

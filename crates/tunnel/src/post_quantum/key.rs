@@ -2,6 +2,7 @@
 
 use zeroize::Zeroizing;
 
+use crate::codec::codec;
 use crate::keys::{PresharedKey, PublicKey};
 use crate::noise::{Hash, Key, hash, hmac};
 use crate::post_quantum::kem::{CIPHERTEXT_LEN, PUBLIC_LEN, Secret};
@@ -28,6 +29,8 @@ pub(crate) struct HandshakeKey {
     /// By which our own state names it; never sent.
     pub(crate) number: u32,
 }
+
+codec! { HandshakeKey { preshared, tag, number } }
 
 impl core::fmt::Debug for HandshakeKey {
     fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {

@@ -19,6 +19,7 @@ pub(crate) mod message;
 
 use adit_engine::{DropReason, Reason};
 
+use crate::codec::codec;
 use crate::post_quantum::exchange::Exchange;
 
 /// Data in a session without a post-quantum key, where the peer must have one.
@@ -38,3 +39,5 @@ pub(crate) struct Hybrid {
     /// Whether the peer is known to have no key although it must have one; the owner knows it.
     pub(crate) refused: bool,
 }
+
+codec! { Hybrid { exchange, had, failures, refused } }

@@ -4,6 +4,7 @@ use core::time::Duration;
 
 use adit_packet::Instant;
 
+use crate::codec::codec;
 use crate::frames::control::{Features, Hello};
 
 /// Hellos that one side sends of itself in one session with a peer that is adit.
@@ -29,6 +30,8 @@ pub(crate) struct Greeting {
     patience: Duration,
 }
 
+codec! { Greeting { ours, theirs, known, tries, due, patience } }
+
 impl Greeting {
     /// Begins with the session. `patience` is the time after which the first hello is repeated.
     pub(crate) fn begin(&mut self, now: Instant, initiator: bool, ours: bool, patience: Duration) {
@@ -48,7 +51,7 @@ impl Greeting {
         }
         self.tries = self.tries.saturating_sub(1);
         self.due = (self.tries > 0).then_some(now + self.patience);
-        self.patience *= 2;
+        self.patience = self.patience.saturating_mul(2);
         true
     }
 

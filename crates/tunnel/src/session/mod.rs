@@ -9,6 +9,7 @@ use core::sync::atomic::{AtomicU64, Ordering};
 
 use adit_packet::Instant;
 
+use crate::codec::{Codec, Decoder, Encoder, codec};
 use crate::handshake::ikpsk2::SessionKeys;
 use crate::message::{DATA_HEADER_LEN, DataHeader};
 use crate::noise::{CipherKey, Key};
@@ -20,11 +21,17 @@ use crate::timing::Timing;
 /// The sending half of a session, usable from any thread.
 pub(crate) struct SendKey {
     key: CipherKey,
+    /// The key as it is encoded; zeros if it follows from the exporter.
+    raw: Key,
     their_index: u32,
     counter: AtomicU64,
 }
 
 impl SendKey {
+    fn new(raw: Key, their_index: u32, counter: u64) -> Self {
+        Self { key: CipherKey::new(&raw), raw, their_index, counter: AtomicU64::new(counter) }
+    }
+
     /// Reserves `count` consecutive counters below `limit`; `None` if there are not enough. No counter is
     /// returned twice (NDSS 2017, 5.4.6).
     pub(crate) fn reserve(&self, count: u64, limit: u64) -> Option<u64> {
@@ -48,12 +55,20 @@ impl SendKey {
 }
 
 /// The receiving half of a session, usable from any thread. Only one thread updates the replay window.
-pub(crate) struct RecvKey(CipherKey);
+pub(crate) struct RecvKey {
+    key: CipherKey,
+    /// The key as it is encoded; zeros if it follows from the exporter.
+    raw: Key,
+}
 
 impl RecvKey {
+    fn new(raw: Key) -> Self {
+        Self { key: CipherKey::new(&raw), raw }
+    }
+
     /// See [`CipherKey::open`].
     pub(crate) fn open(&self, counter: u64, buffer: &mut [u8], skip: usize) -> Option<usize> {
-        self.0.open(counter, buffer, skip)
+        self.key.open(counter, buffer, skip)
     }
 }
 
@@ -107,12 +122,8 @@ impl Session {
     pub(crate) fn new(now: Instant, keys: &SessionKeys, index: u32, initiator: bool) -> Self {
         Self {
             index,
-            send: Arc::new(SendKey {
-                key: CipherKey::new(&keys.send),
-                their_index: keys.their_index,
-                counter: AtomicU64::new(0),
-            }),
-            recv: Arc::new(RecvKey(CipherKey::new(&keys.recv))),
+            send: Arc::new(SendKey::new(keys.send.clone(), keys.their_index, 0)),
+            recv: Arc::new(RecvKey::new(keys.recv.clone())),
             window: ReplayWindow::new(),
             born: now,
             initiator,
@@ -141,7 +152,7 @@ impl Session {
     pub(crate) fn accept_suite(&mut self, suite: Suite, index: u32) -> &Upgrade {
         let [initiator, responder] = suite.keys(&self.exporter);
         let key = if self.initiator { responder } else { initiator };
-        let recv = Arc::new(RecvKey(key));
+        let recv = Arc::new(RecvKey { key, raw: Key::default() });
         self.upgrade.insert(Upgrade { suite, index, recv, since: u64::MAX })
     }
 
@@ -155,7 +166,7 @@ impl Session {
         let [initiator, responder] = suite.keys(&self.exporter);
         let key = if self.initiator { initiator } else { responder };
         let counter = AtomicU64::new(self.send.used());
-        self.send = Arc::new(SendKey { key, their_index, counter });
+        self.send = Arc::new(SendKey { key, raw: Key::default(), their_index, counter });
         self.suite = suite;
         true
     }
@@ -238,6 +249,63 @@ impl Session {
         self.send.counter.store(counter, Ordering::Relaxed);
     }
 }
+
+impl Codec for Session {
+    fn encode(&self, to: &mut Encoder) {
+        (self.index, self.initiator).encode(to);
+        self.exporter.encode(to);
+        self.send.raw.encode(to);
+        (self.send.their_index, self.send.used()).encode(to);
+        self.recv.raw.encode(to);
+        self.window.encode(to);
+        (self.born, self.asked_late).encode(to);
+        self.greeting.encode(to);
+        let upgrade = self.upgrade.as_ref();
+        upgrade.map(|upgrade| ((upgrade.suite, upgrade.index), upgrade.since)).encode(to);
+        self.suite.encode(to);
+        (self.volume, self.post_quantum).encode(to);
+        self.carries_data.encode(to);
+    }
+
+    fn decode(from: &mut Decoder<'_>) -> Option<Self> {
+        let (index, initiator) = Codec::decode(from)?;
+        let (exporter, raw) = Codec::decode(from)?;
+        let (their_index, counter) = Codec::decode(from)?;
+        let mut session = Self {
+            index,
+            initiator,
+            exporter,
+            send: Arc::new(SendKey::new(raw, their_index, counter)),
+            recv: Arc::new(RecvKey::new(Codec::decode(from)?)),
+            window: Codec::decode(from)?,
+            born: Codec::decode(from)?,
+            asked_late: Codec::decode(from)?,
+            greeting: Codec::decode(from)?,
+            suite: Suite::default(),
+            upgrade: None,
+            volume: 0,
+            post_quantum: None,
+            carries_data: true,
+        };
+        if let Some(((suite, index), since)) = Codec::decode(from)? {
+            session.accept_suite(suite, index);
+            session.upgrade.iter_mut().for_each(|upgrade| upgrade.since = since);
+        }
+        let suite = Suite::decode(from)?;
+        if suite != session.suite {
+            session.switch_suite(their_index);
+        }
+        (session.volume, session.post_quantum) = Codec::decode(from)?;
+        session.carries_data = Codec::decode(from)?;
+        // Counters that are added to must not overflow.
+        (session.suite == suite && session.volume <= COUNT_MAX).then_some(session)
+    }
+}
+
+/// No count of bytes comes near it: it takes 100 years at 10 Gbit/s.
+pub(crate) const COUNT_MAX: u64 = 1 << 62;
+
+codec! { Sessions { current, previous, next } }
 
 /// The sessions with one peer.
 ///

@@ -1,5 +1,7 @@
 //! Which counters were seen (RFC 6479, without moving bits).
 
+use crate::codec::{Codec, Decoder, Encoder};
+
 /// The counters of the last [`Self::LEN`] messages of one session.
 ///
 /// A ring of words; one more than the window is long, so that the word that is being started never
@@ -53,6 +55,21 @@ impl ReplayWindow {
 
     fn word(&self, counter: u64) -> u64 {
         self.words.get(place(counter / 64)).copied().unwrap_or_default()
+    }
+}
+
+impl Codec for ReplayWindow {
+    fn encode(&self, to: &mut Encoder) {
+        self.next.encode(to);
+        self.words.iter().for_each(|word| word.encode(to));
+    }
+
+    fn decode(from: &mut Decoder<'_>) -> Option<Self> {
+        let mut window = Self { next: Codec::decode(from)?, ..Self::new() };
+        for word in &mut window.words {
+            *word = Codec::decode(from)?;
+        }
+        Some(window)
     }
 }
 

@@ -4,6 +4,7 @@ use core::time::Duration;
 
 use adit_packet::Instant;
 
+use crate::codec::codec;
 use crate::timing::Timing;
 
 /// What a peer waits for; `None` where it does not.
@@ -42,11 +43,15 @@ pub(crate) struct Attempt {
     pub(crate) unanswered: u8,
 }
 
+codec! { Attempt { since, reported, hurried, unanswered } }
+
 impl Attempt {
     pub(crate) const fn new(now: Instant) -> Self {
         Self { since: now, reported: now, hurried: false, unanswered: 0 }
     }
 }
+
+codec! { Timers { retry, keepalive, keepalive_again, answer, persistent, forget, attempt, unanswered } }
 
 impl Timers {
     /// The next moment at which something is due.

@@ -4,6 +4,7 @@
 
 mod handshakes;
 mod receive;
+pub(crate) mod state;
 
 use alloc::boxed::Box;
 use alloc::collections::BTreeMap;
@@ -47,8 +48,12 @@ impl Tunnel {
     /// Creates a tunnel without peers.
     #[must_use]
     pub fn new(config: TunnelConfig, random: Random) -> Self {
+        Self::with(Shared::new(config, random))
+    }
+
+    fn with(shared: Shared) -> Self {
         let tunnel = Self {
-            shared: Shared::new(config, random),
+            shared,
             peers: Vec::new(),
             by_key: BTreeMap::new(),
             by_port: BTreeMap::new(),

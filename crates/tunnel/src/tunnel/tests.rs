@@ -26,6 +26,7 @@ mod ecn;
 mod foreign;
 mod frames;
 mod greeting;
+mod handover;
 mod handshake;
 mod hostile;
 mod path;

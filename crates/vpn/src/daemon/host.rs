@@ -16,6 +16,7 @@ use adit_packet::Instant;
 use adit_service::error::Result;
 use adit_service::event::Events;
 use adit_service::host::worker::Worker;
+use std::cell::Cell;
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -58,6 +59,8 @@ pub struct Host {
     name: IfName,
     changes: SharedChanges,
     worker: Worker<SharedChanges, HostResult>,
+    /// Jobs whose results are not there yet.
+    pending: Cell<usize>,
     /// A sandbox may forbid either.
     monitor: Option<Monitor>,
     filters: Option<FilterMonitor>,
@@ -84,6 +87,7 @@ impl Host {
             name,
             changes: Arc::clone(changes),
             worker: Worker::start("host", Arc::clone(changes))?,
+            pending: Cell::new(0),
             monitor,
             filters,
             restore_at: None,
@@ -106,7 +110,13 @@ impl Host {
 
     /// Does a job on the thread.
     pub fn submit(&self, job: impl FnOnce(&mut HostChanges) -> HostResult + Send + 'static) {
+        self.pending.update(|pending| pending + 1);
         self.worker.submit(|changes| job(&mut lock(changes)));
+    }
+
+    /// Whether a job runs or waits.
+    pub fn is_busy(&self) -> bool {
+        self.pending.get() > 0
     }
 
     /// The changes, for a job on another thread.
@@ -116,7 +126,9 @@ impl Host {
 
     /// The results that are there.
     pub fn results(&self) -> Vec<HostResult> {
-        self.worker.results()
+        let results = self.worker.results();
+        self.pending.update(|pending| pending.saturating_sub(results.len()));
+        results
     }
 
     /// What is missing on the host, with the reason.

@@ -10,13 +10,15 @@
 //! | [`Endpoints`] | sockets, streams, names |
 //! | [`PeerEvents`] | connected peers and their hooks |
 
+mod handover;
 pub mod host;
 mod metrics;
 mod routes;
+mod wg;
 
 pub use routes::ROUTES;
 
-use crate::address::{endpoint_text, udp};
+use crate::address::endpoint_text;
 use crate::daemon::host::{Host, HostResult, SharedChanges, lock};
 use crate::endpoints::{Endpoints, WantedSockets};
 use crate::engine::TunnelEngine;
@@ -33,12 +35,13 @@ use crate::rates::Rates;
 use crate::state::{self, Reloaded};
 use crate::streams::EndedPort;
 use crate::uapi::socket::UapiSocket;
-use crate::uapi::{self, SetRequest};
-use adit_device::{Device, Mode, netlink};
+use crate::upgrade::predecessor::Predecessor;
+use crate::upgrade::successor::{Installed, Successor, Taken};
+use adit_device::{Device, Mode};
 use adit_engine::Endpoint;
 use adit_packet::Instant;
 use adit_runtime::port::kinds::device::DevicePort;
-use adit_runtime::{Event, Gone, Interest, Next, PeerOptions, PeerSockets, Runner, Token};
+use adit_runtime::{Event, Gone, Interest, Next, Runner, Token};
 use adit_service::control::http::{Method, Request};
 use adit_service::control::route::Route;
 use adit_service::control::server::Reply;
@@ -50,11 +53,11 @@ use adit_tunnel::{PublicKey, TunnelEvent};
 use rustix::io::Errno;
 use std::io;
 use std::time::{Duration, SystemTime};
-use zeroize::Zeroizing;
 
 const UAPI: Token = Token(FIRST_TOKEN);
 const MONITOR: Token = Token(FIRST_TOKEN + 1);
 const HOST: Token = Token(FIRST_TOKEN + 2);
+const PREDECESSOR: Token = Token(FIRST_TOKEN + 5);
 
 const READABLE: Interest = Interest { readable: true, writable: false };
 
@@ -84,6 +87,12 @@ pub struct Daemon {
     rates: Rates,
     recreated_at: Option<Instant>,
     failure: Option<Error>,
+    /// The program to which the tunnel can be handed over.
+    installed: Option<Installed>,
+    /// The process that has taken over.
+    successor: Option<Taken>,
+    /// The process from which this one has taken over, if that waits for it.
+    predecessor: Option<Predecessor>,
 }
 
 /// What a daemon is made of.
@@ -107,6 +116,8 @@ pub struct Parts {
     pub plan: Plan,
     /// The timestamps of handshakes.
     pub timestamps: Timestamps,
+    /// The program to which the tunnel can be handed over; `None` if it is part of another program.
+    pub installed: Option<Installed>,
 }
 
 /// What is left when a daemon ends.
@@ -127,6 +138,8 @@ pub enum Change {
     Files(Box<(Loaded, Plan)>),
     /// Whether the host could be changed, and the warnings.
     Host(Result<()>, Vec<String>),
+    /// The process that takes over; `None` if the installed program is the one that runs.
+    Successor(Option<Successor>),
 }
 
 /// A reload whose sockets are changed, while the host is being changed.
@@ -152,6 +165,7 @@ impl Daemon {
             host,
             plan,
             timestamps,
+            installed,
         } = parts;
         Self {
             peers: PeerEvents::new(loaded.name, events.clone()),
@@ -169,6 +183,9 @@ impl Daemon {
             rates: Rates::default(),
             recreated_at: None,
             failure: None,
+            installed,
+            successor: None,
+            predecessor: None,
         }
     }
 
@@ -253,68 +270,6 @@ impl Daemon {
             self.uapi.as_ref().and_then(UapiSocket::next_due),
         ];
         runner.set_alarm(due.into_iter().flatten().min());
-    }
-
-    fn answer_wg(
-        &mut self,
-        runner: &mut Runner<TunnelEngine>,
-        request: uapi::Request,
-    ) -> Result<Zeroizing<String>, i32> {
-        match request {
-            uapi::Request::Get => {
-                let port = runner.peers().map_or(0, PeerSockets::port);
-                let snapshot = state::snapshot(runner, port, self.endpoints.options().mark);
-                Ok(uapi::format::get(&snapshot))
-            }
-            uapi::Request::Set(request) => {
-                tracing::debug!(peers = request.peers.len(), "changed by 'wg'");
-                self.set(runner, *request).map_err(|error| {
-                    netlink::raw_errno(&error).unwrap_or(Errno::IO.raw_os_error())
-                })?;
-                Ok(Zeroizing::new(uapi::format::errno(0)))
-            }
-        }
-    }
-
-    /// Performs a request of `wg`. What can fail comes first.
-    fn set(&mut self, runner: &mut Runner<TunnelEngine>, request: SetRequest) -> io::Result<()> {
-        let port = request.listen_port.unwrap_or(self.endpoints.options().port);
-        let mark = request.fwmark.unwrap_or(self.endpoints.options().mark);
-        self.endpoints.set_udp(runner, PeerOptions { port, mark, ..*self.endpoints.options() })?;
-        let (engine, _, out) = runner.engine_and_outbox();
-        if let Some(key) = request.private_key
-            && engine.tunnel.config().private_key != key
-        {
-            engine.tunnel.set_private_key(key, out);
-        }
-        if request.replace_peers {
-            let kept = |key: &PublicKey| request.peers.iter().any(|peer| peer.public_key == *key);
-            let gone: Vec<PublicKey> = engine.tunnel.peers().filter(|key| !kept(key)).collect();
-            gone.iter().for_each(|key| self.remove(runner, key));
-        }
-        for change in &request.peers {
-            let key = change.public_key;
-            if change.remove {
-                self.remove(runner, &key);
-                continue;
-            }
-            let before = runner.engine().tunnel.peer_config(&key);
-            let change = &state::beside_its_stream(runner, before.as_ref(), change);
-            let (is_new, was_at) = (before.is_none(), before.as_ref().and_then(|it| it.endpoint));
-            let replaces = request.replace_peers;
-            let Some(mut peer) = state::changed(before, change, replaces) else { continue };
-            let now = runner.now();
-            if is_new {
-                peer.mode = TunnelEngine::mode_of(runner, &key, None).ok_or(Errno::NOSPC)?;
-                self.peers.set(now, &Peer::new(key));
-            }
-            runner.engine_mut().tunnel.set_peer(now, peer);
-            // An address that is the current one does not take the place of a name.
-            if let Some(address) = change.endpoint.filter(|at| was_at.and_then(udp) != Some(*at)) {
-                self.endpoints.set_address(&key, address);
-            }
-        }
-        Ok(())
     }
 
     /// The files were read: changes the sockets, and has the host changed.
@@ -504,6 +459,8 @@ impl Daemon {
                 }
             },
             HOST => return self.host_results(runner),
+            // It was killed: the tunnel ends with the process that started it.
+            PREDECESSOR => return Next::Stop,
             _ => {
                 self.endpoints.ready(runner, token);
             }
@@ -553,8 +510,11 @@ impl Service for Daemon {
 
     const ROUTES: &'static [Route] = ROUTES;
 
-    /// Reads the files again and plans what they ask for. The tunnel has no other request that takes long.
-    fn job(&self, _: &Trigger) -> Result<Job<Change>> {
+    /// Reads the files again and plans what they ask for, or starts the process that takes over.
+    fn job(&self, trigger: &Trigger) -> Result<Job<Change>> {
+        if let Trigger::Request(request) = trigger {
+            return self.upgrade(request);
+        }
         let (files, hooks) = (self.loaded.files.clone(), self.hook_policy);
         let key = self.loaded.config.interface.private_key.clone();
         let (mtu, mode, changes) = (self.plan.mtu, self.plan.mode, self.host.changes());
@@ -596,12 +556,14 @@ impl Service for Daemon {
                 self.set_alarm(runner);
                 Ok(Progress::Done(Done { lines: vec![line], reply: value(&reloaded)? }))
             }
+            Change::Successor(successor) => self.change_process(runner, successor),
         }
     }
 
     fn answer(&mut self, runner: &mut Runner<TunnelEngine>, request: &Request) -> Answer {
         match (request.method, request.path.as_str()) {
             (Method::Get, "/tunnel") => Answer::from(self.status(runner)),
+            (Method::Post, "/upgrade") => Answer::Later,
             (Method::Get, "/tunnel/history") => self.rates.report(runner).into(),
             (Method::Get, "/tunnel/peers") => {
                 let page = state::PeerPage::of(runner, &self.endpoints, &self.rates, request);
@@ -655,6 +617,10 @@ impl Service for Daemon {
             _ => Next::Continue,
         };
         if flow == Next::Stop { Next::Stop } else { self.go_on(runner) }
+    }
+
+    fn has_successor(&self) -> bool {
+        self.successor.is_some()
     }
 
     fn turn(&mut self, runner: &mut Runner<TunnelEngine>) {

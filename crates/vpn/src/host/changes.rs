@@ -4,7 +4,7 @@ use crate::host::dns::Dns;
 use crate::host::plan::{Plan, Seen, SeenDevice};
 use adit_device::netlink::LinkFlags;
 use adit_device::{Device, IfName, Link, Netns};
-use adit_service::error::Result;
+use adit_service::error::{Error, Kind, Result, SYSTEM};
 use adit_service::host::action::{Action, Program, Purpose};
 use adit_service::host::executor::Executor;
 use adit_service::host::filter::TableId;
@@ -44,6 +44,28 @@ impl HostChanges {
     #[must_use]
     pub fn new(name: IfName, netns: Option<Netns>, executor: Box<dyn Executor>) -> Self {
         Self { name, netns, executor, ledger: Ledger::new(), warnings: Vec::new() }
+    }
+
+    /// Continues with a device and the [`Self::ledger`] of another process.
+    ///
+    /// # Errors
+    /// The ledger has another format; the device is gone.
+    pub fn resume(
+        name: IfName,
+        netns: Option<Netns>,
+        executor: Box<dyn Executor>,
+        ledger: &[u8],
+    ) -> Result<Self> {
+        let ledger = Ledger::decode(ledger).ok_or_else(|| {
+            Error::new(Kind::Refused, &SYSTEM, "the list of changes to the host has another format")
+        })?;
+        Ok(Self { name, netns, executor, ledger, warnings: Vec::new() })
+    }
+
+    /// What was changed, for [`Self::resume`].
+    #[must_use]
+    pub fn ledger(&self) -> Vec<u8> {
+        self.ledger.encode()
     }
 
     /// The network namespace of the device, if it is not that of the program.

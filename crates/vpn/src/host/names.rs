@@ -110,6 +110,15 @@ impl Names {
         self.ask(peer);
     }
 
+    /// As [`Self::set`], but the name was resolved before: it is looked up when the peer is silent.
+    pub fn resume(&mut self, peer: PublicKey, endpoint: Option<&PeerEndpoint>) {
+        if let Some(PeerEndpoint::Name { host, port }) = endpoint {
+            let (host, port) = (host.clone(), *port);
+            let (is_asked, is_known, retry_at, delay) = (false, true, None, RETRY_FIRST);
+            self.peers.insert(peer, Named { host, port, is_asked, is_known, retry_at, delay });
+        }
+    }
+
     /// The name of a peer, if it has one.
     pub fn name_of(&self, peer: &PublicKey) -> Option<String> {
         self.peers.get(peer).map(|named| format!("{}:{}", named.host, named.port))

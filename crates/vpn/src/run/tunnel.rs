@@ -32,6 +32,7 @@ const KILLED: u8 = 128 + 9;
 
 pub(super) fn run(options: &Options, wanted: &WantedTunnel, events: &Events) -> Result<u8> {
     let up = up::Options {
+        is_background: false,
         files: wanted.files.clone(),
         // Hooks change the host, and the command is not on it.
         hooks: HookPolicy::Skip,
@@ -73,7 +74,16 @@ pub(super) fn run(options: &Options, wanted: &WantedTunnel, events: &Events) -> 
     let changes = HostChanges::new(loaded.name, Some(target.open()?), given);
     // Now, as the tunnel starts threads.
     options.enter_sandbox(needs(&loaded.config), events)?;
-    let start = Start { loaded, plan, socket, uapi: None, changes, signals: None, recording };
+    let start = Start {
+        loaded,
+        plan,
+        socket,
+        uapi: None,
+        changes,
+        signals: None,
+        recording,
+        installed: None,
+    };
     let (mut runner, supervisor) = up.start(start, events)?;
     if let Some(profiles) = &wanted.netem {
         let port = TunnelEngine::device(Mode::Tun);

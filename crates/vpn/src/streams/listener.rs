@@ -9,7 +9,7 @@ use rustix::net::{SocketFlags, acceptfrom_with};
 use socket2::{Domain, Protocol, Socket, TcpKeepalive, Type};
 use std::io;
 use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr};
-use std::os::fd::{AsFd, BorrowedFd};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::time::Duration;
 
 /// How many connections may wait to be accepted: the kernel's default maximum, so that a flood from one host does
@@ -50,6 +50,11 @@ impl Listener {
         };
         socket.listen(BACKLOG)?;
         Ok(Self { socket, name: format!("tcp:{port}") })
+    }
+
+    /// Continues with the listening socket of another process.
+    pub(super) fn adopt(port: u16, socket: OwnedFd) -> Self {
+        Self { socket: socket.into(), name: format!("tcp:{port}") }
     }
 }
 

@@ -15,7 +15,10 @@
 //! ```
 
 mod listener;
+mod state;
 mod unauthenticated;
+
+pub use state::StreamsState;
 
 use crate::address::address;
 use crate::engine::{STREAMS, TunnelEngine};

@@ -32,6 +32,8 @@ const REST: Duration = Duration::from_secs(1);
 #[derive(Debug)]
 pub struct UapiSocket {
     path: PathBuf,
+    /// `false` while another process removes it.
+    is_ours: bool,
     epoll: OwnedFd,
     listener: OwnedFd,
     /// Given up to refuse somebody when no other descriptor is left.
@@ -85,21 +87,55 @@ impl UapiSocket {
         // The file gets its mode from here: it is never open to others.
         rustix::fs::fchmod(&listener, Mode::from_raw_mode(0o600))?;
         rustix::net::bind(&listener, &address)?;
-        let spare = listener.try_clone().ok();
         // From here on the file goes with it, also when what follows fails.
-        let socket = Self {
+        let socket = Self::of(path, epoll, listener);
+        rustix::fs::chmod(&socket.path, Mode::from_raw_mode(0o600))?;
+        rustix::net::listen(&socket.listener, 16)?;
+        socket.listen()?;
+        Ok(socket)
+    }
+
+    /// The socket of another process. Its file stays that process's until [`Self::own`].
+    ///
+    /// # Errors
+    /// EMFILE, ENOMEM.
+    pub fn adopt(name: &str, listener: OwnedFd) -> io::Result<Self> {
+        let path = Path::new(FOLDER).join(format!("{name}.sock"));
+        let epoll = epoll::create(epoll::CreateFlags::CLOEXEC)?;
+        let mut socket = Self::of(path, epoll, listener);
+        socket.is_ours = false;
+        socket.listen()?;
+        Ok(socket)
+    }
+
+    /// Takes the file over from the other process.
+    pub const fn own(&mut self) {
+        self.is_ours = true;
+    }
+
+    /// The listening socket, for a process that takes it over.
+    #[must_use]
+    pub fn listener(&self) -> BorrowedFd<'_> {
+        self.listener.as_fd()
+    }
+
+    /// Leaves the socket to a process that has taken it over; clients that wait are dropped.
+    pub fn pass_on(mut self) {
+        self.is_ours = false;
+    }
+
+    fn of(path: PathBuf, epoll: OwnedFd, listener: OwnedFd) -> Self {
+        let spare = listener.try_clone().ok();
+        Self {
             path,
+            is_ours: true,
             epoll,
             listener,
             spare,
             clients: Vec::new(),
             rests_until: None,
             accepted: 0,
-        };
-        rustix::fs::chmod(&socket.path, Mode::from_raw_mode(0o600))?;
-        rustix::net::listen(&socket.listener, 16)?;
-        socket.listen()?;
-        Ok(socket)
+        }
     }
 
     /// Does what there is to do, without waiting; to be called when the descriptor is readable.
@@ -222,8 +258,10 @@ impl AsFd for UapiSocket {
 
 impl Drop for UapiSocket {
     fn drop(&mut self) {
-        // If it cannot be removed, the next of this name does it.
-        let _ = std::fs::remove_file(&self.path);
+        if self.is_ours {
+            // If it cannot be removed, the next of this name does it.
+            let _ = std::fs::remove_file(&self.path);
+        }
     }
 }
 

@@ -24,6 +24,8 @@ pub(crate) enum Command {
     Show(show::Args),
     /// Reload the files of a tunnel
     Reload(up::ReloadArgs),
+    /// Continue a tunnel as the installed program
+    Upgrade(up::UpgradeArgs),
     /// Check tunnel files
     Check(up::CheckArgs),
     /// Print an invitation for another machine
@@ -47,6 +49,7 @@ impl Command {
             Self::Down(args) => args.run(context),
             Self::Show(args) => args.run(context),
             Self::Reload(args) => args.run(context),
+            Self::Upgrade(args) => args.run(context),
             Self::Check(args) => args.run(context),
             Self::Invite(args) => args.run(context),
             Self::Join(args) => args.run(context),

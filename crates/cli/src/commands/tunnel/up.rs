@@ -17,7 +17,7 @@ use adit_vpn::file::load::{Given, load_complete};
 use adit_vpn::file::secret::SecretSource;
 use adit_vpn::file::validate::warnings;
 use adit_vpn::file::values;
-use adit_vpn::state::Reloaded;
+use adit_vpn::state::{Reloaded, Upgraded};
 use adit_vpn::up::{Options, Pipe};
 use serde_json::Value;
 use std::path::{Path, PathBuf};
@@ -108,6 +108,49 @@ pub(crate) struct ReloadArgs {
     tunnel: Named,
 }
 
+#[derive(Debug, clap::Args)]
+#[command(after_help = "\
+Starts the program that is installed now and hands the running tunnel over to it: device, sockets, sessions with \
+their keys and counters. Peers notice nothing; packets wait for some milliseconds. If the new program cannot \
+take over, the tunnel continues in the old one. The files must be as they were read last: run 'adit tunnel \
+reload' first if they have changed.
+
+Examples:
+  adit tunnel upgrade site")]
+pub(crate) struct UpgradeArgs {
+    #[command(flatten)]
+    tunnel: Named,
+    /// Do nothing if the running program is the installed one
+    #[arg(long)]
+    if_changed: bool,
+}
+
+impl UpgradeArgs {
+    pub(crate) fn run(self, context: &Context) -> Result<Exit> {
+        let client = self.tunnel.client("tunnel")?;
+        if context
+            .is_rehearsal(&[format!("hand {} over to the installed program", client.name())])?
+        {
+            return Ok(Exit::Ok);
+        }
+        let body = serde_json::json!({ "if_changed": self.if_changed });
+        let reply = client.send(Method::Post, "/upgrade", &body)?;
+        if context.output.json {
+            context.output.value(&reply)?;
+            return Ok(Exit::Ok);
+        }
+        let upgraded: Upgraded = serde_json::from_value(reply).map_err(std::io::Error::from)?;
+        let Upgraded { pid, is_new, gap_us } = upgraded;
+        context.output.line(if is_new {
+            let gap = Duration::from_micros(gap_us).as_secs_f64() * 1000.0;
+            format!("process {pid} runs {} now; no packet moved for {gap:.1} ms", client.name())
+        } else {
+            format!("process {pid} runs the installed program already")
+        })?;
+        Ok(Exit::Ok)
+    }
+}
+
 impl UpArgs {
     pub(crate) fn run(self, context: &Context) -> Result<Exit> {
         let pipe = match (self.stdio, self.exec) {
@@ -123,6 +166,7 @@ impl UpArgs {
             device_netns: self.device_netns,
             metrics: self.web.address()?,
             faster: self.faster,
+            is_background: self.detached,
         };
         if context.dry_run {
             context.is_rehearsal(&options.steps()?)?;
@@ -135,6 +179,10 @@ impl UpArgs {
         // With --stdio, packets are on standard output; in the background there is none.
         let json = if self.detached || self.stdio { Json::Log } else { Json::Stdout };
         let events = self.log.begin(output, TargetId::TUNNEL, json)?;
+        if context.takes_over {
+            let program = options.take_over(&events)?;
+            return Ok(program.map_or(Exit::Ok, Exit::of_program));
+        }
         if self.detached {
             // Outlive the terminal. The call fails only if we lead a session already, which is fine.
             let _ = rustix::process::setsid();

@@ -1,5 +1,6 @@
 use crate::peer::sockets::*;
 use crate::wake::clock;
+use rustix::net::sockopt;
 use std::time::{Duration, Instant};
 
 fn open(source: Option<IpAddr>) -> PeerSockets {

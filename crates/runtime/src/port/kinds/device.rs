@@ -12,7 +12,7 @@ use adit_device::{
     Create, Device, DeviceOptions, Endian, ErrorKind, Link, MacAddr, Mode, NamePattern,
     OffloadChoice, Queue, SendOptions, Sender, VnetFormat, VnetLen,
 };
-use adit_packet::{Batch, Pool};
+use adit_packet::{Batch, Layer, Pool};
 use rustix::io::Errno;
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd};
@@ -318,6 +318,13 @@ impl Port for DevicePort {
         }
         self.batch = batch;
         result.map(|_| ())
+    }
+
+    fn queues(&self) -> Option<Layer> {
+        Some(match self.device.mode() {
+            Mode::Tap => Layer::Frame,
+            Mode::Tun => Layer::Packet,
+        })
     }
 
     fn wants_room(&self) -> bool {

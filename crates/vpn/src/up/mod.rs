@@ -1,12 +1,14 @@
 //! How a tunnel starts and ends.
 
+mod take_over;
+
 use crate::cipher::Measurement;
 use crate::daemon::host::{Host, lock};
 use crate::daemon::{Daemon, Ended, Parts};
 use crate::endpoints::{Endpoints, WantedSockets};
 use crate::engine::TunnelEngine;
 use crate::file::conf::HookPolicy;
-use crate::file::config::Peer;
+use crate::file::config::{Hooks, Peer};
 use crate::file::keys::{Key, fill_random};
 use crate::file::load::{Given, Loaded, load_complete};
 use crate::file::secret::SecretSource;
@@ -18,6 +20,8 @@ use crate::host::timestamps::Timestamps;
 use crate::memory;
 pub use crate::pipe::Pipe;
 use crate::uapi::socket::UapiSocket;
+use crate::upgrade::successor::{Installed, Taken};
+use crate::upgrade::waiter;
 use adit_device::{Device, IfName, Mode, Netns};
 use adit_packet::{Pool, PoolConfig};
 use adit_runtime::port::kinds::device::DevicePort;
@@ -25,6 +29,7 @@ use adit_runtime::port::recorded::Recording;
 use adit_runtime::text::netns::open_netns;
 use adit_runtime::{PeerSockets, Port, RaisedPriority, Runner, Signals};
 use adit_service::control::name::Claim;
+use adit_service::control::notify::{Status, is_managed, notify};
 use adit_service::control::server::Server;
 use adit_service::control::socket::ControlSocket;
 use adit_service::error::{Error, Kind, Result};
@@ -34,8 +39,10 @@ use adit_service::host::executor::{Executor, HostExecutor};
 use adit_service::host::stale::{find_stale, kill_switch};
 use adit_service::metrics::ListenAddress;
 use adit_service::supervisor::Supervisor;
-use adit_tunnel::{PrivateKey, Timing, Tunnel, TunnelConfig};
+use adit_tunnel::{PrivateKey, Random, Timing, Tunnel, TunnelConfig};
 use std::fmt;
+use std::io;
+use std::os::fd::AsFd;
 use std::path::PathBuf;
 use std::process::ExitStatus;
 use std::sync::{Arc, Mutex};
@@ -57,6 +64,8 @@ pub struct Options {
     pub metrics: Option<ListenAddress>,
     /// The factor by which all intervals of the protocol are shorter, for tests; 1 otherwise.
     pub faster: u32,
+    /// Whether nobody waits for this process: then it ends when [another one](crate::upgrade) has taken over.
+    pub is_background: bool,
 }
 
 impl Options {
@@ -132,7 +141,9 @@ impl Options {
         let mut socket = ControlSocket::new(claim.name().clone(), Server::bind(claim, "tunnel")?);
         let metrics = self.metrics.or(loaded.config.interface.metrics);
         socket.set_metrics(metrics.map(ListenAddress::listen).transpose()?);
+        let installed = self.installed(&socket)?;
         let start = Start {
+            installed,
             loaded,
             plan: startup.plan,
             socket,
@@ -141,16 +152,33 @@ impl Options {
             signals: Some(signals),
             recording: None,
         };
-        let (mut runner, mut supervisor) = self.start(start, events)?;
+        let (runner, supervisor) = self.start(start, events)?;
         // PostUp may use the device; its failure ends the start.
         let started = run_hooks(&startup.post_up);
-        let mut result = Ok(());
         if started.is_ok() {
             ready();
             supervisor.ready(Vec::new());
+        }
+        self.run_to_end((runner, supervisor), &hooks, started, events)
+    }
+
+    /// Runs a loop until its end, and undoes what was done. If `started` is an error, the loop does not run.
+    fn run_to_end(
+        &self,
+        (mut runner, mut supervisor): (Runner<TunnelEngine>, Supervisor<Daemon>),
+        hooks: &Hooks,
+        started: Result<()>,
+        events: &Events,
+    ) -> Result<Option<ExitStatus>> {
+        let mut result = Ok(());
+        if started.is_ok() {
             let priority = RaisedPriority::new();
             result = supervisor.run(&mut runner);
             drop(priority);
+        }
+        let name = supervisor.service.name();
+        if let Some(successor) = supervisor.service.take_successor() {
+            return self.leave_to(successor, runner, supervisor);
         }
         let is_up = started.is_ok();
         let is_taken_down = supervisor.was_stopped();
@@ -192,7 +220,8 @@ impl Options {
         start: Start,
         events: &Events,
     ) -> Result<(Runner<TunnelEngine>, Supervisor<Daemon>)> {
-        let Start { loaded, plan, socket, uapi, mut changes, signals, recording } = start;
+        let Start { loaded, plan, socket, uapi, mut changes, signals, recording, installed } =
+            start;
         let measurement = Measurement::start();
         let wanted = WantedSockets::new(&loaded.config, plan.mark);
         let (mut endpoints, peers) = Endpoints::open(&wanted, self.faster, events.clone())?;
@@ -225,6 +254,7 @@ impl Options {
                     host,
                     plan,
                     timestamps,
+                    installed,
                 });
                 let port: Box<dyn Port> = Box::new(DevicePort::new(device)?);
                 let port = match recording {
@@ -237,6 +267,47 @@ impl Options {
         started.inspect_err(|_| {
             lock(&changes).undo();
         })
+    }
+
+    /// What this process needs to hand the tunnel over to the installed program. A pipe belongs to this process.
+    fn installed(&self, socket: &ControlSocket) -> Result<Option<Installed>> {
+        if !matches!(self.pipe, Pipe::None) {
+            return Ok(None);
+        }
+        let installed = || -> io::Result<Installed> {
+            let control = socket.descriptors();
+            let control = control.map(|[lock, listener]| {
+                io::Result::Ok([lock.try_clone_to_owned()?, listener.try_clone_to_owned()?])
+            });
+            Installed::new(control.transpose()?, self.waits())
+        };
+        installed().map(Some).map_err(|error| Error::io("find", "this program", &error))
+    }
+
+    /// Whether somebody waits for this process.
+    fn waits(&self) -> bool {
+        !self.is_background && !is_managed()
+    }
+
+    /// Ends this process after another one has taken the tunnel over.
+    fn leave_to(
+        &self,
+        successor: Taken,
+        runner: Runner<TunnelEngine>,
+        supervisor: Supervisor<Daemon>,
+    ) -> Result<Option<ExitStatus>> {
+        // Before those of the loop go: a signal in between must not kill this process.
+        let signals = Signals::new().map_err(|error| Error::io("catch", "signals", &error))?;
+        notify(Status::Successor(successor.child.id()));
+        let (daemon, socket) = supervisor.into_parts();
+        let before = daemon.pass_on();
+        drop(runner);
+        socket.pass_on();
+        if !self.waits() {
+            return Ok(None);
+        }
+        let status = waiter::wait_for(successor, &signals, before.as_ref().map(AsFd::as_fd));
+        status.map(Some).map_err(|error| Error::io("wait for", "the new process", &error))
     }
 
     fn engine_config(
@@ -269,13 +340,9 @@ impl Options {
         daemon: &mut Daemon,
     ) -> Result<Runner<TunnelEngine>> {
         let pipe = self.pipe.open()?;
-        let random = Box::new(|bytes: &mut [u8]| {
-            fill_random(bytes).expect("every Linux since 3.17 has getrandom(2)");
-        });
         let failed = |error| Error::io("create", "the loop", &error);
-        let mut seed = [0; 8];
-        fill_random(&mut seed).map_err(failed)?;
-        let engine = TunnelEngine::new(Tunnel::new(config, random), mode, u64::from_ne_bytes(seed));
+        let engine =
+            TunnelEngine::new(Tunnel::new(config, random()), mode, seed().map_err(failed)?);
         let engine = engine.map_err(|error| Error::usage(format!("the switch: {error}")))?;
         let mut runner = Runner::new(engine, Pool::new(PoolConfig::default())).map_err(failed)?;
         signals.map_or(Ok(()), |signals| runner.watch_signals(signals)).map_err(failed)?;
@@ -287,6 +354,20 @@ impl Options {
         }
         Ok(runner)
     }
+}
+
+/// The random numbers of the engine.
+fn random() -> Random {
+    Box::new(|bytes: &mut [u8]| {
+        fill_random(bytes).expect("every Linux since 3.17 has getrandom(2)");
+    })
+}
+
+/// A random number that a switch keeps to itself.
+fn seed() -> io::Result<u64> {
+    let mut seed = [0; 8];
+    fill_random(&mut seed)?;
+    Ok(u64::from_ne_bytes(seed))
 }
 
 fn claim(name: IfName) -> Result<Claim> {
@@ -311,6 +392,8 @@ pub(crate) struct Start {
     pub(crate) signals: Option<Signals>,
     /// Records the packets of the device.
     pub(crate) recording: Option<Recording>,
+    /// The program to which the tunnel can be handed over.
+    pub(crate) installed: Option<Installed>,
 }
 
 /// One line of `--dry-run`.

@@ -1,0 +1,27 @@
+#!/usr/bin/env bash
+# Builds the static archive and the package for Debian twice, in two folders with other names, and compares their hashes;
+# runs the image. Needs as much disk as two release builds.
+#
+#   .ci/reproducible.sh
+set -euo pipefail
+cd "$(dirname "$0")/.."
+
+PATH=$PATH:${CARGO_HOME:-$HOME/.cargo}/bin:/tmp/tools/bin
+command -v cargo-deb >/dev/null || { echo "not run: cargo-deb is missing" >&2; exit 77; }
+work=$(mktemp -d /var/tmp/adit-builds.XXXXXX)
+trap 'rm -rf --one-file-system "$work"' EXIT
+unset CARGO_TARGET_DIR PROFILE NO_BUILD
+for folder in one another/with-a-longer-name; do
+  mkdir -p "$work/$folder"
+  git -c safe.directory="$PWD" archive HEAD | tar -xf - -C "$work/$folder"
+  SOURCE_DATE_EPOCH=$(git log -1 --format=%ct) "$work/$folder/packaging/build.sh" tarball
+  SOURCE_DATE_EPOCH=$(git log -1 --format=%ct) "$work/$folder/packaging/build.sh" deb
+  # What was compiled is not needed any more.
+  rm -rf "$work/$folder"/target/*/release/{deps,build,.fingerprint}
+done
+"$work/one/packaging/build.sh" check "$work/another/with-a-longer-name/target/dist"
+if command -v podman >/dev/null; then
+  "$work/one/packaging/build.sh" image
+  podman load --quiet --input "$work"/one/target/dist/*-image.tar
+  podman run --rm --network none "adit:$(sed -n 's/^version = "\(.*\)"/\1/p' Cargo.toml | head -1)" --version
+fi

@@ -1,0 +1,51 @@
+//! The end of a process that has handed its tunnel over.
+
+use crate::upgrade::successor::Taken;
+use adit_runtime::{Signal, Signals};
+use rustix::event::{PollFd, PollFlags, poll};
+use rustix::process::{Pid, PidfdFlags, Signal as SignalNumber, pidfd_open, pidfd_send_signal};
+use std::io;
+use std::os::fd::{AsFd, BorrowedFd};
+use std::process::ExitStatus;
+
+/// Waits until the new process ends, passes signals on to it, and returns how it exited: another process waits for this
+/// one. If this one has taken over itself, `before` is the socket to the process that waits for it.
+///
+/// # Errors
+/// EMFILE.
+pub fn wait_for(
+    mut taken: Taken,
+    signals: &Signals,
+    before: Option<BorrowedFd<'_>>,
+) -> io::Result<ExitStatus> {
+    let process = pidfd_open(Pid::from_child(&taken.child), PidfdFlags::empty())?;
+    // It fails only if the process has ended.
+    let send = |number| {
+        let _ = pidfd_send_signal(&process, number);
+    };
+    let mut before = before;
+    loop {
+        let watched = [Some(process.as_fd()), Some(signals.as_fd()), before];
+        let watched = watched.into_iter().flatten();
+        let mut fds: Vec<_> =
+            watched.map(|fd| PollFd::from_borrowed_fd(fd, PollFlags::IN)).collect();
+        rustix::io::retry_on_intr(|| poll(&mut fds, None))?;
+        let has_ended = fds.get(2).is_some_and(|fd| !fd.revents().is_empty());
+        drop(fds);
+        if has_ended {
+            before = None;
+            send(SignalNumber::TERM);
+        }
+        for signal in signals.read() {
+            send(match signal {
+                Signal::Hangup => SignalNumber::HUP,
+                Signal::Interrupt => SignalNumber::INT,
+                Signal::Terminate => SignalNumber::TERM,
+                Signal::User1 => SignalNumber::USR1,
+            });
+        }
+        if let Some(status) = taken.child.try_wait()? {
+            return Ok(status);
+        }
+    }
+}

@@ -1,0 +1,156 @@
+#!/usr/bin/env bash
+# Builds what a release has, into target/dist.
+#
+#   packaging/build.sh              all of it
+#   packaging/build.sh deb          the package for Debian                       adit_VERSION_ARCH.deb
+#   packaging/build.sh tarball      a static program with manual and units       adit-VERSION-ARCH-linux.tar.gz
+#   packaging/build.sh sbom         the list of everything that is compiled in   adit-VERSION.cdx.json
+#   packaging/build.sh image        an OCI image FROM scratch (needs podman)     adit-VERSION-image.tar
+#   packaging/build.sh check DIR    compares DIR with what this tree builds: equal hashes
+#
+#   PROFILE=dev                     packs the debug build (for tests; the default is release)
+#   NO_BUILD=1                      packs what was compiled before
+#   SOURCE_DATE_EPOCH=SECONDS       the time of all files (the default is the last commit)
+#
+# Two builds of one commit have equal hashes, wherever the tree is. `cargo deb` comes with `cargo install cargo-deb`.
+set -euo pipefail
+cd "$(dirname "$0")/.."
+
+profile=${PROFILE:-release}
+target=${CARGO_TARGET_DIR:-target}
+out=$target/dist
+work=$target/package
+host=$(rustc -vV | sed -n 's/^host: //p')
+version=$(sed -n 's/^version = "\(.*\)"/\1/p' Cargo.toml | head -1)
+epoch=${SOURCE_DATE_EPOCH:-$(git log -1 --format=%ct)}
+export SOURCE_DATE_EPOCH=$epoch LC_ALL=C TZ=UTC
+
+step() { printf '== %s\n' "$*" >&2; }
+fail() {
+  printf '%s: %s\n' "$0" "$*" >&2
+  exit 1
+}
+needs() { command -v "$1" >/dev/null || fail "$1 is missing: $2"; }
+
+# The program has no path of this machine in it.
+remap() {
+  local cargo=${CARGO_HOME:-$HOME/.cargo}
+  echo "--remap-path-prefix=$PWD=/adit --remap-path-prefix=$cargo=/cargo --remap-path-prefix=$(rustc --print sysroot)=/rust"
+}
+
+# compile FLAGS...: the program for this machine, with these flags of rustc, in $target/$host.
+compile() {
+  step "compile ($profile, ${*:-no flags})"
+  if [ -n "${NO_BUILD:-}" ]; then
+    [ -x "$(program)" ] || fail "$(program) is not there: run without NO_BUILD"
+  elif [ "$profile" = dev ]; then
+    cargo build --quiet --locked -p adit
+  else
+    RUSTFLAGS="$(remap) $*" cargo build --quiet --locked --profile "$profile" --target "$host" -p adit
+  fi
+}
+
+program() { if [ "$profile" = dev ]; then echo "$target/debug/adit"; else echo "$target/$host/$profile/adit"; fi; }
+
+# Manual pages, completions and changelogs, as the program prints them.
+documents() {
+  step "manual pages and completions"
+  rm -rf "$work"
+  mkdir -p "$work"/{man,completions}
+  "$(program)" man "$work/man" >/dev/null
+  "$(program)" completions bash >"$work/completions/adit"
+  "$(program)" completions zsh >"$work/completions/_adit"
+  "$(program)" completions fish >"$work/completions/adit.fish"
+  gzip -9n <CHANGELOG.md >"$work/changelog.gz"
+  cat >"$work/changelog.Debian" <<CHANGES
+adit ($version-${REVISION:-1}) unstable; urgency=medium
+
+  * Release $version; /usr/share/doc/adit/changelog.gz lists the changes.
+
+ -- adit maintainers <adit@lists.example.org>  $(date -R -d "@$epoch")
+CHANGES
+  ln -sfn ../../../../bin/adit "$work/extcap-link"
+}
+
+sbom() {
+  step "list of components"
+  mkdir -p "$out"
+  packaging/sbom.py >"$out/adit-$version.cdx.json"
+}
+
+deb() {
+  PATH=$PATH:${CARGO_HOME:-$HOME/.cargo}/bin:/tmp/tools/bin
+  needs cargo-deb "run 'cargo install cargo-deb'"
+  compile
+  documents
+  sbom
+  gzip -9n <"$out/adit-$version.cdx.json" >"$work/sbom.cdx.json.gz"
+  step "package for Debian"
+  local words=(--target "$host")
+  [ "$profile" != dev ] || words=()
+  cargo deb --no-build --quiet --profile "$profile" "${words[@]}" -p adit --deb-revision "${REVISION:-1}" --output "$out/"
+}
+
+tarball() {
+  compile -C target-feature=+crt-static
+  documents
+  sbom
+  step "archive"
+  local name=adit-$version-${host%%-*}-linux root=$work/root
+  mkdir -p "$root/$name"/{bin,share/man,share/bash-completion/completions,share/zsh/site-functions,share/fish/vendor_completions.d,doc}
+  install -m 755 "$(program)" "$root/$name/bin/adit"
+  strip "$root/$name/bin/adit"
+  for page in "$work"/man/*; do
+    install -D -m 644 "$page" "$root/$name/share/man/man${page##*.}/${page##*/}"
+  done
+  install -m 644 "$work/completions/adit" "$root/$name/share/bash-completion/completions/"
+  install -m 644 "$work/completions/_adit" "$root/$name/share/zsh/site-functions/"
+  install -m 644 "$work/completions/adit.fish" "$root/$name/share/fish/vendor_completions.d/"
+  cp -r packaging/systemd "$root/$name/systemd"
+  install -m 644 README.md CHANGELOG.md LICENSE-MIT LICENSE-APACHE "$out/adit-$version.cdx.json" "$root/$name/doc/"
+  archive "$root" "$name" | gzip -9n >"$out/$name.tar.gz"
+}
+
+# archive FOLDER NAME: a tar whose bytes depend on contents, modes and names alone.
+archive() {
+  tar -C "$1" --sort=name --mtime="@$epoch" --owner=0 --group=0 --numeric-owner --mode=go-w \
+    --format=gnu -cf - "$2"
+}
+
+image() {
+  needs podman "install it, or copy the static program into an image by hand"
+  [ -e "$out/adit-$version-${host%%-*}-linux.tar.gz" ] || tarball
+  step "image"
+  local root=$work/image
+  rm -rf "$root"
+  mkdir -p "$root"/{bin,tmp,run/adit,var/lib/adit,etc/adit}
+  chmod 1777 "$root/tmp"
+  install -m 755 "$work/root/adit-$version-${host%%-*}-linux/bin/adit" "$root/bin/adit"
+  archive "$root" . >"$work/image.tar"
+  podman build --quiet --timestamp "$epoch" --tag "adit:$version" --file packaging/image/Containerfile "$work" >/dev/null
+  rm -f "$out/adit-$version-image.tar"
+  podman save --quiet --format oci-archive --output "$out/adit-$version-image.tar" "adit:$version"
+}
+
+# What is the same for everybody who builds this commit. An image has the time of its packing.
+check() {
+  local other=$1 file
+  (cd "$out" && sha256sum -- *.deb *.tar.gz *.cdx.json) >"$work/sums" 2>/dev/null || fail "nothing is built: run $0 first"
+  for file in "$out"/*.deb "$out"/*.tar.gz "$out"/*.cdx.json; do
+    [ -e "$other/${file##*/}" ] || fail "$other has no ${file##*/}"
+  done
+  (cd "$other" && sha256sum --check --quiet "$OLDPWD/$work/sums") || fail "the builds differ"
+  step "equal: $(wc -l <"$work/sums") files"
+}
+
+case "${1:-all}" in
+  deb | tarball | sbom | image) "$1" ;;
+  check) check "${2:?which folder?}" ;;
+  all)
+    tarball
+    command -v podman >/dev/null && image || echo "no image: podman is missing" >&2
+    deb
+    ;;
+  *) fail "unknown argument $1; see the first lines of $0" ;;
+esac
+[ "${1:-all}" = check ] || ls -l "$out" >&2
