@@ -17,7 +17,7 @@ const OVERFLOW: u32 = 65534;
 /// What a user may do.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Rights {
-    /// Read what the page shows: whoever can connect to its TCP address.
+    /// Read what the page shows: all who can connect to its TCP address.
     Web,
     /// Read what is not private.
     Others,

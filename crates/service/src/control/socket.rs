@@ -4,14 +4,23 @@ use crate::control::name::{Claim, Name};
 use crate::control::option_of;
 use crate::control::server::Server;
 use crate::error::{Error, Kind, Result};
-use crate::metrics::Listener;
 use std::io;
+use std::net::TcpListener;
 use std::os::fd::BorrowedFd;
 use std::path::PathBuf;
 use std::time::SystemTime;
 
 /// How many services of one kind can run without a name of their own.
 const NUMBER_MAX: u32 = 64;
+
+/// A socket that listens for clients of the metrics, and of the page if there is one.
+#[derive(Debug)]
+pub struct Listener {
+    /// The socket.
+    pub socket: TcpListener,
+    /// Whether it has the page.
+    pub has_page: bool,
+}
 
 /// A name, and the socket that answers under it.
 #[derive(Debug)]

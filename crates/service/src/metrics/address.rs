@@ -2,6 +2,7 @@
 
 use crate::config::table::Table;
 use crate::config::value::{self, Value, Wrong, integer, parsed};
+use crate::control::socket::Listener;
 use crate::error::{Entry, Error, Kind, Result};
 use std::fmt;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr, TcpListener};
@@ -24,15 +25,6 @@ pub const CATALOG: [Entry; 1] = [ADDRESS];
 pub struct ListenAddress {
     address: SocketAddr,
     has_page: bool,
-}
-
-/// A socket that listens for clients of the metrics, and of the page if there is one.
-#[derive(Debug)]
-pub struct Listener {
-    /// The socket.
-    pub socket: TcpListener,
-    /// Whether it has the page.
-    pub has_page: bool,
 }
 
 impl ListenAddress {

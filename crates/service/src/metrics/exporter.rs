@@ -2,8 +2,8 @@
 
 use crate::control::name::{Name, names};
 use crate::control::notify::{Status, Watchdog, notify};
+use crate::control::socket::Listener;
 use crate::error::{Error, Result};
-use crate::metrics::Listener;
 use crate::metrics::families::UP;
 use crate::metrics::merge::Merged;
 use crate::metrics::scrapes::Scrapes;

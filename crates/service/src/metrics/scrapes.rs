@@ -6,7 +6,7 @@
 //! is never older than its request.
 
 use crate::control::http::{self, Parsed};
-use crate::metrics::Listener;
+use crate::control::socket::Listener;
 use crate::metrics::accept::Format;
 use crate::metrics::page;
 use adit_runtime::RaisedPriority;
