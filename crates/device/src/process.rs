@@ -64,20 +64,13 @@ const GROUPS_MAX: usize = 65536;
 /// Those of getsockopt(2): the kernel is older than 4.13, or the socket is of another family.
 pub fn groups_of_peer(socket: BorrowedFd<'_>) -> io::Result<Vec<u32>> {
     let mut groups = vec![0; 64];
-    loop {
-        match sys::process::peer_groups(socket, &mut groups) {
-            Ok(count) => {
-                groups.truncate(count);
-                return Ok(groups);
-            }
-            Err(error)
-                if error.raw_os_error() == Some(libc::ERANGE) && groups.len() < GROUPS_MAX =>
-            {
-                groups.resize(GROUPS_MAX, 0);
-            }
-            Err(error) => return Err(error),
-        }
+    let mut count = sys::process::peer_groups(socket, &mut groups);
+    if matches!(&count, Err(error) if error.raw_os_error() == Some(libc::ERANGE)) {
+        groups.resize(GROUPS_MAX, 0);
+        count = sys::process::peer_groups(socket, &mut groups);
     }
+    groups.truncate(count?);
+    Ok(groups)
 }
 
 /// A child process. Dropping the handle neither ends nor reaps it.

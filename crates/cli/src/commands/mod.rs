@@ -26,6 +26,7 @@ mod switch;
 mod top;
 mod tunnel;
 mod tuntap;
+mod web;
 
 use crate::context::{Context, Global, NamedSchema, Rehearsal, schema_of};
 use crate::exit::Exit;

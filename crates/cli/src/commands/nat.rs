@@ -2,6 +2,7 @@
 
 use crate::commands::names::{DnsWord, NameWord, names, servers};
 use crate::commands::running::{Named, SWITCH, Which, ask, list, pages, send};
+use crate::commands::web::Web;
 use crate::context::Context;
 use crate::exit::Exit;
 use crate::show::events::{Json, LogArgs};
@@ -16,7 +17,6 @@ use adit_service::control::http::Method;
 use adit_service::error::{Error, Result};
 use adit_service::link::wanted::Keys;
 use adit_service::log::TargetId;
-use adit_service::metrics::ListenAddress;
 use adit_service::namespace::attach::Target;
 use adit_service::nat::model::{Flow, FlowPage, Nat};
 use adit_service::nat::wanted::{Datapath, WantedNat};
@@ -179,9 +179,8 @@ pub(crate) struct NatArgs {
     /// Name of the NAT, for 'adit nat', or with an address the name of a host inside
     #[arg(long, value_name = "NAME|HOST=ADDR")]
     name: Vec<NameWord>,
-    /// Serve the metrics by TCP as well, at 127.0.0.1 unless an address is given
-    #[arg(long, value_name = "[ADDR:]PORT")]
-    metrics: Option<ListenAddress>,
+    #[command(flatten)]
+    web: Web,
 }
 
 /// The words of `--udp-nat`.
@@ -237,7 +236,7 @@ impl NatArgs {
             },
             netem: profiles(&[("preset", self.netem), ("rate", self.rate)])?,
             capture: self.capture,
-            metrics: self.metrics,
+            metrics: self.web.address()?,
             ..WantedNat::usual()?
         })
     }

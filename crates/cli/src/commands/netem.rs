@@ -1,6 +1,7 @@
 //! `adit netem`.
 
 use crate::commands::running::{Named, Which, ask, link_value, list, send, with_folder};
+use crate::commands::web::Web;
 use crate::context::Context;
 use crate::exit::Exit;
 use crate::netem::preview::Preview;
@@ -16,7 +17,6 @@ use adit_service::event::Event;
 use adit_service::link;
 use adit_service::link::wanted::{Keys, Plan};
 use adit_service::log::TargetId;
-use adit_service::metrics::ListenAddress;
 use adit_service::netem::keys::{KEYS, ProfileKey};
 use adit_service::netem::profile;
 use adit_service::netem::profile::Profiles;
@@ -73,9 +73,8 @@ struct RunArgs {
     /// Random seed, for reproducible runs
     #[arg(long, value_name = "N")]
     seed: Option<u64>,
-    /// Serve the metrics by TCP as well, at 127.0.0.1 unless an address is given
-    #[arg(long, value_name = "[ADDR:]PORT")]
-    metrics: Option<ListenAddress>,
+    #[command(flatten)]
+    web: Web,
     #[command(flatten)]
     keys: KeyArgs,
     #[command(flatten)]
@@ -217,7 +216,7 @@ impl RunArgs {
             name: self.name,
             ports: self.port,
             seed: self.seed,
-            metrics: self.metrics,
+            metrics: self.web.address()?,
             profile: self.profile,
             keys: self.keys.0,
         };

@@ -3,6 +3,7 @@
 mod save;
 
 use crate::commands::running::{Named, SWITCH, Which, ask, list, pages, send, with_folder};
+use crate::commands::web::Web;
 use crate::context::Context;
 use crate::exit::Exit;
 use crate::show::events::{Json, LogArgs};
@@ -16,7 +17,6 @@ use adit_service::control::name::Name;
 use adit_service::error::{Error, Result};
 use adit_service::kinds;
 use adit_service::log::TargetId;
-use adit_service::metrics::ListenAddress;
 use adit_service::switch;
 use adit_service::switch::keys;
 use adit_service::switch::model;
@@ -94,9 +94,8 @@ struct RunArgs {
     accelerate: Option<String>,
     #[command(flatten)]
     log: LogArgs,
-    /// Serve the metrics by TCP as well, at 127.0.0.1 unless an address is given
-    #[arg(long, value_name = "[ADDR:]PORT")]
-    metrics: Option<ListenAddress>,
+    #[command(flatten)]
+    web: Web,
 }
 
 #[derive(Debug, Subcommand)]
@@ -272,7 +271,7 @@ impl RunArgs {
             ports: self.port,
             mirrors: self.mirror,
             seed: self.seed,
-            metrics: self.metrics,
+            metrics: self.web.address()?,
             switch,
         };
         let wanted = plan.read()?;

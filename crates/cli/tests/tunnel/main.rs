@@ -18,6 +18,7 @@ mod killed;
 mod leak;
 mod many;
 mod metrics;
+mod page;
 mod panics;
 mod peers;
 mod post_quantum;

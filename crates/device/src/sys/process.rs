@@ -40,21 +40,7 @@ pub(crate) fn close_all_but(kept: BorrowedFd<'_>) -> io::Result<()> {
 /// `SO_PEERGROUPS`: writes the supplementary groups of the peer of a unix socket to `groups`, and returns their number;
 /// ERANGE if there are more.
 pub(crate) fn peer_groups(socket: BorrowedFd<'_>, groups: &mut [u32]) -> io::Result<usize> {
-    let mut len = libc::socklen_t::try_from(size_of_val(groups)).unwrap_or(0);
-    // SAFETY: the kernel writes at most `len` bytes, an array of gid_t, which is u32.
-    let result = unsafe {
-        libc::getsockopt(
-            socket.as_raw_fd(),
-            libc::SOL_SOCKET,
-            libc::SO_PEERGROUPS,
-            groups.as_mut_ptr().cast(),
-            &raw mut len,
-        )
-    };
-    if result < 0 {
-        return Err(io::Error::last_os_error());
-    }
-    Ok(usize::try_from(len).unwrap_or(0) / size_of::<u32>())
+    super::packet_socket::get(socket, libc::SOL_SOCKET, libc::SO_PEERGROUPS, groups)
 }
 
 /// A set of these signals, or of all of them.

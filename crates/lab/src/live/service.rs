@@ -508,6 +508,7 @@ fn unknown(what: &str, name: &str) -> Error {
 impl Service for LabService {
     type Engine = LabEngine;
     type Change = Change;
+    type Report = report::Lab;
 
     const ROUTES: &'static [Route] = ROUTES;
 
@@ -646,8 +647,8 @@ impl Service for LabService {
         self.sample(runner)
     }
 
-    fn status(&self, runner: &Loop) -> Result<Value> {
-        value(&self.show(runner))
+    fn report(&self, runner: &Loop) -> report::Lab {
+        self.show(runner)
     }
 
     fn replies(&mut self) -> Vec<(http::Ticket, Result<Value>)> {

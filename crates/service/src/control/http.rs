@@ -66,6 +66,10 @@ pub struct Request {
     pub accept: String,
     /// The number of the last event that the client has.
     pub last_event: Option<String>,
+    /// The name by which the client calls this program, with its port; empty if it has none.
+    pub host: String,
+    /// Whether a page of another origin sends it.
+    pub is_foreign: bool,
     /// Who asks.
     pub from: Ticket,
     /// What the client may do.
@@ -128,14 +132,21 @@ pub fn parse(bytes: &[u8]) -> Parsed {
     };
     let is_head = head.method == Some("HEAD");
     let (mut len, mut accept, mut last_event) = (0, String::new(), None);
+    let (mut host, mut origin, mut site) = (String::new(), None, String::new());
     for field in head.headers.iter() {
         if field.name.eq_ignore_ascii_case("accept") {
             // Several fields are one list (RFC 9110, 5.3).
             accept += &String::from_utf8_lossy(field.value).to_ascii_lowercase();
             accept.push(',');
         }
-        if field.name.eq_ignore_ascii_case("last-event-id") {
-            last_event = Some(String::from_utf8_lossy(field.value).trim().to_owned());
+        let text = || String::from_utf8_lossy(field.value).trim().to_owned();
+        match field.name.to_ascii_lowercase().as_str() {
+            "last-event-id" => last_event = Some(text()),
+            "host" => host = text(),
+            "origin" => origin = Some(text()),
+            // Browsers send it to hosts that they trust, as localhost (Fetch Metadata).
+            "sec-fetch-site" => site = text(),
+            _ => {}
         }
         if field.name.eq_ignore_ascii_case("transfer-encoding") {
             return Parsed::Refused(411, "a body must come with its Content-Length".to_owned());
@@ -165,9 +176,23 @@ pub fn parse(bytes: &[u8]) -> Parsed {
     };
     let query = query.split('&').filter(|word| !word.is_empty()).map(pair).collect();
     let path = path.to_owned();
+    let is_foreign = origin.is_some_and(|origin| origin != format!("http://{host}"))
+        || ["cross-site", "same-site"].contains(&site.as_str());
     let (from, rights, files) = (Ticket::default(), Rights::Others, Files::Refused);
-    let request =
-        Request { method, is_head, path, query, body, accept, last_event, from, rights, files };
+    let request = Request {
+        method,
+        is_head,
+        path,
+        query,
+        body,
+        accept,
+        last_event,
+        host,
+        is_foreign,
+        from,
+        rights,
+        files,
+    };
     Parsed::Request(request)
 }
 

@@ -13,6 +13,15 @@ use std::time::SystemTime;
 /// How many services of one kind can run without a name of their own.
 const NUMBER_MAX: u32 = 64;
 
+/// A socket that listens for clients of the metrics, and of the page if there is one.
+#[derive(Debug)]
+pub struct Listener {
+    /// The socket.
+    pub socket: TcpListener,
+    /// Whether it has the page.
+    pub has_page: bool,
+}
+
 /// A name, and the socket that answers under it.
 #[derive(Debug)]
 pub struct ControlSocket {
@@ -23,8 +32,8 @@ pub struct ControlSocket {
     pub(crate) started: SystemTime,
     /// `None` while it serves, and where no socket can be created.
     pub(crate) server: Option<Server>,
-    /// Where metrics are read by TCP, if that is wanted.
-    pub(crate) metrics: Option<TcpListener>,
+    /// Where metrics and the page are read by TCP, if that is wanted.
+    pub(crate) metrics: Option<Listener>,
     /// What the user must know: that there is no socket and why, or that the name is not the usual one.
     pub note: Option<String>,
 }
@@ -89,14 +98,14 @@ impl ControlSocket {
         Self { name, kind, started, server: None, metrics: None, note: None }
     }
 
-    /// Serves the metrics at this listener as well; it must not block.
-    pub fn set_metrics(&mut self, listener: Option<TcpListener>) {
+    /// Serves the metrics, and the page if it has it, at this listener as well.
+    pub fn set_metrics(&mut self, listener: Option<Listener>) {
         self.metrics = listener;
     }
 
     /// A service without a socket.
-    pub fn none(name: Name) -> Self {
-        Self::without(name, "tunnel")
+    pub fn none(name: Name, kind: &'static str) -> Self {
+        Self::without(name, kind)
     }
 
     /// The name of the service.

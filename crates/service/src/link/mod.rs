@@ -19,7 +19,7 @@ use crate::netem::{profile, report};
 use crate::supervisor::routes::RELOAD;
 use crate::supervisor::{
     Answer, Done, DoneReply, Hangup, Job, Progress, RateLimitedLog, Service, Supervisor, TICK,
-    Trigger, read_request, seed, times, value,
+    Trigger, read_request, seed, times,
 };
 use adit_engine::PortId;
 use adit_engine::netem::{Direction, Netem, NetemConfig};
@@ -28,7 +28,6 @@ use adit_runtime::Opened;
 use adit_runtime::Port;
 use adit_runtime::{Event as LoopEvent, Next};
 use adit_runtime::{ListenerId, Runner, Signals};
-use serde_json::Value;
 
 /// A port or a profile that a link cannot have.
 pub const LINK: Entry = Entry {
@@ -337,6 +336,7 @@ pub const ROUTES: &[Route] = &[
 impl Service for LinkService {
     type Engine = Netem;
     type Change = Change;
+    type Report = LinkStatus;
 
     const ROUTES: &'static [Route] = ROUTES;
 
@@ -384,8 +384,8 @@ impl Service for LinkService {
         self.sample(runner)
     }
 
-    fn status(&self, runner: &Runner<Netem>) -> Result<Value> {
-        value(&self.show(runner))
+    fn report(&self, runner: &Runner<Netem>) -> LinkStatus {
+        self.show(runner)
     }
 
     fn event(&mut self, runner: &mut Runner<Netem>, event: LoopEvent) -> Next {

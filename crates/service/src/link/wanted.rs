@@ -9,7 +9,7 @@ use crate::control::name::Name;
 use crate::error::Error;
 use crate::kinds;
 use crate::log::Filter;
-use crate::metrics::{ListenAddress, address};
+use crate::metrics::{ListenAddress, of_table};
 use crate::netem::keys::KEYS;
 use crate::netem::profile;
 use crate::netem::profile::Profiles;
@@ -177,7 +177,7 @@ fn of_source(source: &Source, problems: &Problems) -> FromFile {
     let mut table = read::toml(source, problems);
     let name = table.get("name", parsed("a name"));
     let seed = table.get("seed", integer(0..=u64::MAX));
-    let metrics = table.get("metrics", address);
+    let metrics = of_table(&mut table);
     let log = table.get("log", parsed("a filter such as \"netem=debug\""));
     let has_ports = table.has("ports");
     let ports = table.list("ports", |value| {

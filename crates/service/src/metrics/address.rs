@@ -1,6 +1,8 @@
 //! Where metrics are read by TCP.
 
+use crate::config::table::Table;
 use crate::config::value::{self, Value, Wrong, integer, parsed};
+use crate::control::socket::Listener;
 use crate::error::{Entry, Error, Kind, Result};
 use std::fmt;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr, TcpListener};
@@ -20,7 +22,10 @@ pub const CATALOG: [Entry; 1] = [ADDRESS];
 
 /// An address and port to listen on: on the loopback interface, unless an address is given.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct ListenAddress(SocketAddr);
+pub struct ListenAddress {
+    address: SocketAddr,
+    has_page: bool,
+}
 
 impl ListenAddress {
     /// The usual one: that of other exporters for WireGuard, so that dashboards and scrape rules go on.
@@ -29,17 +34,36 @@ impl ListenAddress {
     /// The port at 127.0.0.1.
     #[must_use]
     pub const fn local(port: u16) -> Self {
-        Self(SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), port))
+        Self::at(SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), port))
+    }
+
+    const fn at(address: SocketAddr) -> Self {
+        Self { address, has_page: false }
+    }
+
+    /// The address for metrics and the page, of which each may be wanted; `None` if neither is.
+    ///
+    /// # Errors
+    /// They are two.
+    pub fn of_both(metrics: Option<Self>, page: Option<Self>) -> Result<Option<Self>> {
+        match (metrics, page) {
+            (Some(one), Some(other)) if one.address != other.address => {
+                let message = format!("the metrics are at {one}, the page at {other}");
+                Err(Error::usage(message).hint("Give both the same address: they share it."))
+            }
+            (metrics, None) => Ok(metrics),
+            (_, Some(page)) => Ok(Some(Self { has_page: true, ..page })),
+        }
     }
 
     /// Listens.
     ///
     /// # Errors
     /// [`ADDRESS`]: EADDRINUSE, EADDRNOTAVAIL, or EACCES below port 1024.
-    pub fn listen(self) -> Result<TcpListener> {
-        let listener = TcpListener::bind(self.0).and_then(|listener| {
-            listener.set_nonblocking(true)?;
-            Ok(listener)
+    pub fn listen(self) -> Result<Listener> {
+        let listener = TcpListener::bind(self.address).and_then(|socket| {
+            socket.set_nonblocking(true)?;
+            Ok(Listener { socket, has_page: self.has_page })
         });
         listener.map_err(|error| {
             let mut new = Error::io("listen for metrics on", self, &error).hint(ADDRESS.remedy);
@@ -50,6 +74,15 @@ impl ListenAddress {
             new
         })
     }
+}
+
+/// Reads the keys `metrics` and `page` of a file.
+pub fn of_table(table: &mut Table<'_>) -> Option<ListenAddress> {
+    let (metrics, page) = (table.get("metrics", address), table.get("page", address));
+    ListenAddress::of_both(metrics, page).unwrap_or_else(|error| {
+        table.wrong("page", error, Some("they share one address".to_owned()));
+        None
+    })
 }
 
 /// Reads an address from a file: a port as a number, or a text as on the command line.
@@ -69,7 +102,7 @@ impl FromStr for ListenAddress {
     fn from_str(text: &str) -> Result<Self, Self::Err> {
         let address = match text.parse::<u16>() {
             Ok(port) => Ok(Self::local(port)),
-            Err(_) => text.parse().map(Self),
+            Err(_) => text.parse().map(Self::at),
         };
         address.map_err(|_| {
             "expected a port for 127.0.0.1, or an address and a port such as 127.0.0.1:9586 or [::1]:9586"
@@ -80,7 +113,7 @@ impl FromStr for ListenAddress {
 
 impl fmt::Display for ListenAddress {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        self.0.fmt(f)
+        self.address.fmt(f)
     }
 }
 

@@ -2,6 +2,7 @@
 
 use crate::control::name::{Name, names};
 use crate::control::notify::{Status, Watchdog, notify};
+use crate::control::socket::Listener;
 use crate::error::{Error, Result};
 use crate::metrics::families::UP;
 use crate::metrics::merge::Merged;
@@ -9,7 +10,7 @@ use crate::metrics::scrapes::Scrapes;
 use adit_runtime::{Signal, Signals};
 use rustix::event::{PollFd, PollFlags, poll};
 use std::io::{self, Read, Write};
-use std::net::TcpListener;
+
 use std::os::unix::net::UnixStream;
 use std::time::{Duration, Instant};
 
@@ -26,7 +27,7 @@ const THREADS_MAX: usize = 16;
 ///
 /// # Errors
 /// EMFILE, ENOMEM at the start.
-pub fn run(listener: TcpListener) -> Result<()> {
+pub fn run(listener: Listener) -> Result<()> {
     let failed = |error: io::Error| Error::io("start", "the exporter", &error);
     let signals = Signals::new().map_err(failed)?;
     let watchdog = Watchdog::of_environment().map_err(failed)?;

@@ -34,7 +34,7 @@ mod scrapes;
 #[cfg(test)]
 mod tests;
 
-pub use address::{CATALOG, ListenAddress, address};
+pub use address::{CATALOG, ListenAddress, address, of_table};
 pub use page::{Labels, Number, Page, Samples, Snapshot, text};
 pub(crate) use program::Program;
 pub use scrapes::{SYSCALLS as SCRAPE_SYSCALLS, Scrapes, Text};

@@ -6,6 +6,7 @@
 //! is never older than its request.
 
 use crate::control::http::{self, Parsed};
+use crate::control::socket::Listener;
 use crate::metrics::accept::Format;
 use crate::metrics::page;
 use adit_runtime::RaisedPriority;
@@ -13,6 +14,7 @@ use rustix::event::{EventfdFlags, PollFd, PollFlags, Timespec, eventfd, poll};
 use rustix::net::{RecvFlags, SendFlags};
 use std::fmt;
 use std::io;
+use std::mem::take;
 use std::net::TcpListener;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::sync::Arc;
@@ -50,6 +52,7 @@ pub type Text = Box<dyn FnOnce() -> String + Send>;
 /// Clients of `/metrics`, on a thread of their own. Readable ([`AsFd`]) when the owner must copy its counters.
 pub struct Scrapes {
     sender: Sender<Message>,
+    visitors: Receiver<(OwnedFd, Vec<u8>)>,
     wake: Arc<OwnedFd>,
     due: Arc<OwnedFd>,
     thread: Option<JoinHandle<()>>,
@@ -67,12 +70,15 @@ impl Scrapes {
     ///
     /// # Errors
     /// EMFILE; EAGAIN: no thread could be started.
-    pub fn start(listener: Option<TcpListener>) -> io::Result<Self> {
+    pub fn start(listener: Option<Listener>) -> io::Result<Self> {
         let flags = EventfdFlags::CLOEXEC | EventfdFlags::NONBLOCK;
         let (wake, due) = (Arc::new(eventfd(0, flags)?), Arc::new(eventfd(0, flags)?));
-        let (sender, inbox) = channel();
+        let ((sender, inbox), (visits, visitors)) = (channel(), channel());
+        let has_page = listener.as_ref().is_some_and(|listener| listener.has_page);
         let worker = Worker {
-            listener,
+            listener: listener.map(|listener| listener.socket),
+            has_page,
+            visits,
             is_resting: false,
             inbox,
             wake: Arc::clone(&wake),
@@ -83,12 +89,18 @@ impl Scrapes {
             RaisedPriority::lower();
             worker.run();
         })?;
-        Ok(Self { sender, wake, due, thread: Some(thread) })
+        Ok(Self { sender, visitors, wake, due, thread: Some(thread) })
     }
 
     /// Takes a client whose request for `/metrics` was read.
     pub fn hand_over(&self, client: OwnedFd, accept: &str, is_head: bool) {
         self.send(Message::Client(client, Format::of_accept(accept), is_head));
+    }
+
+    /// A client of the page, with what it has sent: the owner answers it.
+    #[must_use]
+    pub fn visitor(&self) -> Option<(OwnedFd, Vec<u8>)> {
+        self.visitors.try_recv().ok()
     }
 
     /// Whether a copy is asked for; it is asked for once.
@@ -137,6 +149,10 @@ fn ring(event: &OwnedFd) {
 
 struct Worker {
     listener: Option<TcpListener>,
+    /// Whether clients of the listener may ask for the page as well.
+    has_page: bool,
+    /// Those who do.
+    visits: Sender<(OwnedFd, Vec<u8>)>,
     /// Accepting failed, for want of descriptors perhaps: the listener rests until the next tick.
     is_resting: bool,
     inbox: Receiver<Message>,
@@ -152,6 +168,7 @@ impl Worker {
             if !self.take_messages() {
                 return;
             }
+            self.pass_visitors_on();
             self.clients.retain(|client| !client.is_over());
             self.ask();
         }
@@ -186,12 +203,25 @@ impl Worker {
         }
     }
 
+    /// Passes clients on that ask for something else than metrics.
+    fn pass_visitors_on(&mut self) {
+        let is_visitor = |client: &mut Client| matches!(client.state, State::Visiting(_));
+        for client in self.clients.extract_if(.., is_visitor) {
+            if let State::Visiting(received) = client.state {
+                // It fails only if the owner has gone.
+                let _ = self.visits.send((client.socket, received));
+                ring(&self.due);
+            }
+        }
+    }
+
     fn accept(&mut self) {
         let Some(listener) = &self.listener else { return };
         match listener.accept() {
             Ok((stream, _)) => {
                 if stream.set_nonblocking(true).is_ok() {
-                    self.admit(stream.into(), State::Reading(Vec::new()));
+                    let received = Vec::new();
+                    self.admit(stream.into(), State::Reading { received, has_page: self.has_page });
                 }
             }
             Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
@@ -282,8 +312,10 @@ struct Client {
 }
 
 enum State {
-    /// Its request so far.
-    Reading(Vec<u8>),
+    /// Its request so far, and whether it may ask for the page.
+    Reading { received: Vec<u8>, has_page: bool },
+    /// It asks for something else: its request.
+    Visiting(Vec<u8>),
     /// It waits for a copy; for one that is on its way if `is_asked`.
     Waiting { format: Format, is_head: bool, is_asked: bool },
     /// It gets the bytes from `at` to `end`.
@@ -295,10 +327,10 @@ enum State {
 impl Client {
     const fn interest(&self) -> PollFlags {
         match self.state {
-            State::Reading(_) => PollFlags::IN,
+            State::Reading { .. } => PollFlags::IN,
             State::Writing { .. } => PollFlags::OUT,
             // Its end is always reported.
-            State::Waiting { .. } | State::Over => PollFlags::empty(),
+            State::Waiting { .. } | State::Visiting(_) | State::Over => PollFlags::empty(),
         }
     }
 
@@ -306,22 +338,22 @@ impl Client {
     fn is_over(&self) -> bool {
         match self.state {
             State::Over => true,
-            State::Waiting { .. } => false,
-            State::Reading(_) | State::Writing { .. } => self.since.elapsed() > PATIENCE,
+            State::Waiting { .. } | State::Visiting(_) => false,
+            State::Reading { .. } | State::Writing { .. } => self.since.elapsed() > PATIENCE,
         }
     }
 
     /// Its socket is ready.
     fn attend(&mut self) {
         match &self.state {
-            State::Reading(_) => self.read(),
+            State::Reading { .. } => self.read(),
             State::Writing { .. } => self.write(),
-            State::Waiting { .. } | State::Over => self.state = State::Over,
+            State::Waiting { .. } | State::Visiting(_) | State::Over => self.state = State::Over,
         }
     }
 
     fn read(&mut self) {
-        let State::Reading(received) = &mut self.state else { return };
+        let State::Reading { received, .. } = &mut self.state else { return };
         let mut buf = [0; 4 << 10];
         match rustix::net::recv(&self.socket, &mut buf, RecvFlags::empty()) {
             Ok((0, _)) => self.state = State::Over,
@@ -336,7 +368,7 @@ impl Client {
 
     /// Answers its request, if it is whole.
     fn parse(&mut self) {
-        let State::Reading(received) = &self.state else { return };
+        let State::Reading { received, has_page } = &mut self.state else { return };
         match http::parse(received) {
             Parsed::Partial if received.len() <= http::HEAD_LEN_MAX => {}
             Parsed::Partial => {
@@ -361,6 +393,7 @@ impl Client {
                         let fields = "Allow: GET, HEAD\r\n";
                         self.reply(error(405, "Method Not Allowed", fields, message), is_head);
                     }
+                    _ if *has_page => self.state = State::Visiting(take(received)),
                     _ => self
                         .reply(error(404, "Not Found", "", "the metrics are at /metrics"), is_head),
                 }

@@ -117,7 +117,11 @@ impl Service {
         let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
         listener.set_nonblocking(true).unwrap();
         let address = listener.local_addr().unwrap();
-        let scrapes = Scrapes::start(Some(listener)).unwrap();
+        let scrapes = Scrapes::start(Some(crate::control::socket::Listener {
+            socket: listener,
+            has_page: false,
+        }))
+        .unwrap();
         let copies = Arc::new(AtomicU64::new(0));
         let (runs, ends) = (Arc::new(AtomicBool::new(true)), Arc::new(AtomicBool::new(false)));
         let (hand_over, clients) = std::sync::mpsc::channel::<OwnedFd>();

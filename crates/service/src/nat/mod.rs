@@ -222,7 +222,7 @@ impl NatService {
         self.ports.clone().unwrap_or_else(|| self.wanted.device.to_string())
     }
 
-    fn report(&self, runner: &Runner<Gateway>) -> Report {
+    fn show(&self, runner: &Runner<Gateway>) -> Report {
         let engine = runner.engine();
         let (config, resolvers) = (engine.nat().config(), engine.forwarder().servers());
         let access = &self.wanted.access;
@@ -363,6 +363,7 @@ pub const ROUTES: &[Route] = &[
 impl Service for NatService {
     type Engine = Gateway;
     type Change = ();
+    type Report = Report;
 
     const ROUTES: &'static [Route] = ROUTES;
 
@@ -376,7 +377,7 @@ impl Service for NatService {
 
     fn answer(&mut self, runner: &mut Runner<Gateway>, request: &Request) -> Answer {
         match (request.method, request.path.as_str()) {
-            (Method::Get, "/nat") => value(&self.report(runner)).into(),
+            (Method::Get, "/nat") => value(&self.show(runner)).into(),
             (Method::Post | Method::Delete, "/nat/published") => {
                 self.change_published(runner, request).into()
             }
@@ -391,8 +392,8 @@ impl Service for NatService {
         self.sample(runner)
     }
 
-    fn status(&self, runner: &Runner<Gateway>) -> Result<Value> {
-        value(&self.report(runner))
+    fn report(&self, runner: &Runner<Gateway>) -> Report {
+        self.show(runner)
     }
 
     fn event(&mut self, runner: &mut Runner<Gateway>, event: LoopEvent) -> Next {

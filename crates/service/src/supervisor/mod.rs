@@ -20,11 +20,13 @@ mod hangup;
 mod limits;
 mod request;
 pub mod routes;
+mod watch;
 
 pub use background::{Job, Trigger};
 pub use hangup::Hangup;
 pub use limits::{RateLimitedLog, random, seed, times};
 pub use request::{Done, DoneReply, read_request, value};
+pub use watch::HealthReply;
 
 use crate::config::value::text;
 use crate::control::http::{Method, Request, Ticket};
@@ -34,16 +36,19 @@ use crate::control::server::{Reply, Server};
 use crate::control::socket::ControlSocket;
 use crate::error::{Error, Result};
 use crate::event::{Event, Events};
+use crate::health::Health;
 use crate::log::LogRequest;
 use crate::metrics::{self, Program, Scrapes, Snapshot};
 use adit_engine::Engine;
 use adit_runtime::Runner;
 use adit_runtime::{Event as LoopEvent, Handler, Interest, Next, Signal, Token};
 use background::BackgroundReader;
+use serde::Serialize;
 use serde_json::Value;
 use std::fmt;
 use std::io;
 use std::time::{Duration, SystemTime};
+use watch::Watch;
 
 /// How often a service asks its engine for news and flushes its recordings and events: people read
 /// them.
@@ -71,6 +76,8 @@ pub trait Service: Sized {
     type Engine: Engine;
     /// What a background job returns: a configuration that was read, ports that were opened.
     type Change: Send + 'static;
+    /// The reported state.
+    type Report: Health + Serialize + fmt::Debug;
 
     /// The requests that [`Service::answer`] and [`Service::job`] take, beside those of every service.
     const ROUTES: &'static [Route];
@@ -94,11 +101,16 @@ pub trait Service: Sized {
     /// Answers a request other than `/reload` and `/stop`.
     fn answer(&mut self, runner: &mut Runner<Self::Engine>, request: &Request) -> Answer;
 
-    /// The reported state: what `show --json` prints.
+    /// The reported state.
+    fn report(&self, runner: &Runner<Self::Engine>) -> Self::Report;
+
+    /// The reported state as JSON: what `show --json` prints.
     ///
     /// # Errors
     /// None in practice: a state consists of numbers and strings.
-    fn status(&self, runner: &Runner<Self::Engine>) -> Result<Value>;
+    fn status(&self, runner: &Runner<Self::Engine>) -> Result<Value> {
+        value(&self.report(runner))
+    }
 
     /// Copies the counters, for `/metrics`: it must be cheap, as all that takes time is done by the snapshot.
     fn metrics(&mut self, runner: &mut Runner<Self::Engine>) -> Box<dyn Snapshot>;
@@ -173,6 +185,7 @@ pub struct Supervisor<S: Service> {
     socket: ControlSocket,
     events: Events,
     background: BackgroundReader<S::Change>,
+    health: Watch<S::Report>,
     watchdog: Option<Watchdog>,
     /// The clients of `/metrics`, once there was one.
     scrapes: Option<Scrapes>,
@@ -182,12 +195,15 @@ pub struct Supervisor<S: Service> {
 impl<S: Service> Supervisor<S> {
     /// A supervisor that answers at `socket` and reports to `events`.
     pub fn new(service: S, mut socket: ControlSocket, events: Events) -> Self {
-        let background = BackgroundReader::new();
+        let (background, health) = (BackgroundReader::new(), Watch::new());
         if let Some(server) = &mut socket.server {
             server.describe(routes::all(S::ROUTES), events.journal().clone());
+            if socket.metrics.as_ref().is_some_and(|listener| listener.has_page) {
+                server.serve_page();
+            }
         }
         let (watchdog, scrapes, is_stopping) = (None, None, false);
-        Self { service, socket, events, background, watchdog, scrapes, is_stopping }
+        Self { service, socket, events, background, health, watchdog, scrapes, is_stopping }
     }
 
     /// Reports that the service is running, to the observer and the service manager.
@@ -243,36 +259,23 @@ impl<S: Service> Supervisor<S> {
     }
 
     fn serve(&mut self, runner: &mut Runner<S::Engine>) {
+        self.with_server(runner, |server, handle| server.serve(handle));
+    }
+
+    /// Lets the server do something for which it may ask the service.
+    fn with_server(
+        &mut self,
+        runner: &mut Runner<S::Engine>,
+        work: impl FnOnce(&mut Server, &mut dyn FnMut(&Request) -> Reply),
+    ) {
         let Some(mut server) = self.socket.server.take() else { return };
         let mut scrapes = Vec::new();
-        server.serve(|request| {
-            let answer = match (request.method, request.path.as_str()) {
-                (Method::Get, "/metrics") => {
-                    scrapes.push((request.from, request.accept.clone(), request.is_head));
-                    return Reply::Later;
-                }
-                (Method::Post, "/reload") => {
-                    self.background.queue(Trigger::Reload(Some(request.from)));
-                    return Reply::Later;
-                }
-                (Method::Post, "/stop") => {
-                    self.is_stopping = true;
-                    let done = vec![format!("'{}' stopped", self.socket.name())];
-                    Answer::from(Ok(Done::new(done).reply))
-                }
-                (Method::Get, "/log") => self.log(LogRequest::Show),
-                (Method::Patch, "/log") => self.change_log(request),
-                _ => self.service.answer(runner, request),
-            };
-            tracing::debug!("{} {}", request.method, request.path);
-            match answer {
-                Answer::Now(reply) => reply,
-                Answer::Promised => Reply::Later,
-                Answer::Later => {
-                    self.background.queue(Trigger::Request(Box::new(request.clone())));
-                    Reply::Later
-                }
+        work(&mut server, &mut |request| {
+            if (request.method, request.path.as_str()) == (Method::Get, "/metrics") {
+                scrapes.push((request.from, request.accept.clone(), request.is_head));
+                return Reply::Later;
             }
+            self.answer(runner, request)
         });
         for (client, accept, is_head) in scrapes {
             let started = match self.scrapes {
@@ -294,6 +297,38 @@ impl<S: Service> Supervisor<S> {
         self.socket.server = Some(server);
     }
 
+    fn answer(&mut self, runner: &mut Runner<S::Engine>, request: &Request) -> Reply {
+        let answer = match (request.method, request.path.as_str()) {
+            (Method::Get, "/health") => {
+                let report = self.service.report(runner);
+                let reply = self.health.judge(report, runner.now());
+                let status = if reply.healthy { 200 } else { 503 };
+                return value(&reply).map_or_else(Reply::from, |body| Reply::Now(status, body));
+            }
+            (Method::Post, "/reload") => {
+                self.background.queue(Trigger::Reload(Some(request.from)));
+                return Reply::Later;
+            }
+            (Method::Post, "/stop") => {
+                self.is_stopping = true;
+                let done = vec![format!("'{}' stopped", self.socket.name())];
+                Answer::from(Ok(Done::new(done).reply))
+            }
+            (Method::Get, "/log") => self.log(LogRequest::Show),
+            (Method::Patch, "/log") => self.change_log(request),
+            _ => self.service.answer(runner, request),
+        };
+        tracing::debug!("{} {}", request.method, request.path);
+        match answer {
+            Answer::Now(reply) => reply,
+            Answer::Promised => Reply::Later,
+            Answer::Later => {
+                self.background.queue(Trigger::Request(Box::new(request.clone())));
+                Reply::Later
+            }
+        }
+    }
+
     /// Starts the thread for clients of `/metrics`.
     fn start_scrapes(&mut self, runner: &Runner<S::Engine>) -> io::Result<()> {
         let scrapes = Scrapes::start(self.socket.metrics.take())?;
@@ -304,6 +339,11 @@ impl<S: Service> Supervisor<S> {
 
     /// Copies the counters for those who wait for them.
     fn scrape(&mut self, runner: &mut Runner<S::Engine>) {
+        while let Some((socket, received)) = self.scrapes.as_ref().and_then(Scrapes::visitor) {
+            self.with_server(runner, |server, handle| {
+                server.admit_visitor(socket, received, handle)
+            });
+        }
         let Some(scrapes) = self.scrapes.as_ref().filter(|scrapes| scrapes.is_due()) else {
             return;
         };

@@ -7,13 +7,19 @@ use crate::control::server::About;
 use crate::event::Event;
 use crate::journal::Mark;
 use crate::log::{LogChange, LogStatus};
-use crate::supervisor::DoneReply;
+use crate::supervisor::{DoneReply, HealthReply};
 use schemars::{Schema, SchemaGenerator, json_schema};
 
 /// The requests of every service.
-const COMMON: [Route; 7] = [
+const COMMON: &[Route] = &[
     Route::get("/", "what runs here, and the requests that it answers", schema::<About>),
     Route::get("/openapi.json", "this document", object),
+    Route::get(
+        "/health",
+        "what is wrong, each with its cause and a remedy; 503 if something is",
+        schema::<HealthReply>,
+    )
+    .or(503, "Something is wrong."),
     Route::get("/events", "events: those after a number, then each as it happens", line)
         .query(&[
             Parameter::new(

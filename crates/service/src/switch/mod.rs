@@ -29,9 +29,7 @@ use crate::control::socket::ControlSocket;
 use crate::error::{Error, Result};
 use crate::event::Events;
 use crate::metrics::{ListenAddress, Snapshot};
-use crate::supervisor::{
-    Answer, Hangup, Job, Progress, Service, Supervisor, TICK, Trigger, seed, value,
-};
+use crate::supervisor::{Answer, Hangup, Job, Progress, Service, Supervisor, TICK, Trigger, seed};
 use crate::switch::state::{Numbers, SwitchService};
 use crate::switch::wanted::WantedSwitch;
 use adit_engine::switch::{Accelerate, Switch, SwitchConfig};
@@ -39,7 +37,6 @@ use adit_packet::{Pool, PoolConfig};
 use adit_runtime::{Event as LoopEvent, Next};
 use adit_runtime::{Runner, Signals};
 use plan::Plan;
-use serde_json::Value;
 use std::collections::BTreeSet;
 
 /// Runs a switch until it is stopped.
@@ -125,6 +122,7 @@ impl SwitchService {
 impl Service for SwitchService {
     type Engine = Switch;
     type Change = reload::Change;
+    type Report = model::Switch;
 
     const ROUTES: &'static [Route] = ROUTES;
 
@@ -172,8 +170,8 @@ impl Service for SwitchService {
         self.sample(runner)
     }
 
-    fn status(&self, runner: &Runner<Switch>) -> Result<Value> {
-        value(&self.show(runner))
+    fn report(&self, runner: &Runner<Switch>) -> model::Switch {
+        self.show(runner)
     }
 
     fn event(&mut self, runner: &mut Runner<Switch>, event: LoopEvent) -> Next {

@@ -10,7 +10,7 @@ use crate::config::value::{boolean, duration, integer, mac, one_of, parsed, path
 use crate::control::name::Name;
 use crate::filter::Filter;
 use crate::log::Filter as LogFilter;
-use crate::metrics::{ListenAddress, address};
+use crate::metrics::{ListenAddress, of_table};
 use crate::switch::mirror::{DIRECTIONS, MirrorTo, WantedFilter, WantedMirror};
 use crate::switch::port::{WantedPort, vlan};
 use adit_device::MacAddr;
@@ -64,7 +64,7 @@ impl WantedSwitch {
         let name = table.get("name", parsed("a name"));
         let seed = table.get("seed", integer(0..=u64::MAX));
         let log = table.get("log", parsed("a filter such as \"switch=debug\""));
-        let metrics = table.get("metrics", address);
+        let metrics = of_table(&mut table);
         let switch = table.table("switch").map(|mut table| {
             let switch = read_switch(&mut table, SwitchConfig::default());
             table.finish();

@@ -51,13 +51,9 @@ impl Attempt {
     }
 }
 
-<<<<<<< HEAD
 codec! {
     Timers { retry, keepalive, keepalive_again, answer, persistent, forget, attempt, unanswered }
 }
-=======
-codec! { Timers { retry, keepalive, keepalive_again, answer, persistent, forget, attempt, unanswered } }
->>>>>>> metrics
 
 impl Timers {
     /// The next moment at which something is due.

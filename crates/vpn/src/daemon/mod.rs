@@ -51,7 +51,6 @@ use adit_service::metrics::Snapshot;
 use adit_service::supervisor::{Answer, Done, FIRST_TOKEN, Job, Progress, Service, Trigger, value};
 use adit_tunnel::{PublicKey, TunnelEvent};
 use rustix::io::Errno;
-use serde_json::Value;
 use std::io;
 use std::time::{Duration, SystemTime};
 
@@ -507,6 +506,7 @@ impl Daemon {
 impl Service for Daemon {
     type Engine = TunnelEngine;
     type Change = Change;
+    type Report = state::View;
 
     const ROUTES: &'static [Route] = ROUTES;
 
@@ -577,9 +577,9 @@ impl Service for Daemon {
         metrics::sample(runner, &self.loaded, self.plan.mode)
     }
 
-    fn status(&self, runner: &Runner<TunnelEngine>) -> Result<Value> {
+    fn report(&self, runner: &Runner<TunnelEngine>) -> state::View {
         let (name, missing) = (self.loaded.name.to_string(), self.host.missing());
-        value(&state::view(runner, &self.endpoints, &self.rates, name, self.plan.mtu, missing))
+        state::view(runner, &self.endpoints, &self.rates, name, self.plan.mtu, missing)
     }
 
     fn event(&mut self, runner: &mut Runner<TunnelEngine>, event: Event) -> Next {

@@ -87,7 +87,7 @@ impl Reader {
             hooks: Hooks::default(),
             save_config: false,
             source: table.get("source", value::parsed("an IP address")),
-            metrics: table.get("metrics", adit_service::metrics::address),
+            metrics: adit_service::metrics::of_table(table),
             listen_tcp: table.get("listen_tcp", value::integer(1..=u16::MAX)),
             master: table.get("master", value::parsed("the name of a bridge")),
             is_transient: table.get("persist", value::boolean) == Some(false),

@@ -174,7 +174,7 @@ impl Options {
             let claim = Claim::adopt(socket_name.clone(), inheritance.fd()?).map_err(failed)?;
             ControlSocket::new(socket_name, Server::adopt(claim, "tunnel", inheritance.fd()?)?)
         } else {
-            ControlSocket::none(socket_name)
+            ControlSocket::none(socket_name, "tunnel")
         };
         let uapi = inheritance.passed.uapi.then(|| inheritance.fd()).transpose()?;
         let uapi = uapi.map(|fd| UapiSocket::adopt(&name.to_string(), fd));

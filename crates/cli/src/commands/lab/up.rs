@@ -2,6 +2,7 @@
 
 use crate::commands::background::{detach, notify_ready};
 use crate::commands::lab::wanted::Wanted;
+use crate::commands::web::Web;
 use crate::context::Context;
 use crate::exit::Exit;
 use crate::show::events::{Json, LogArgs};
@@ -10,7 +11,6 @@ use adit_service::control::name::Name;
 use adit_service::error::{Error, Result};
 use adit_service::event::{Event, Events, Observer};
 use adit_service::log::{LogRequest, LogStatus, TargetId};
-use adit_service::metrics::ListenAddress;
 use adit_topology::model::Kind;
 use adit_topology::plan::Plan;
 use std::os::fd::AsFd;
@@ -36,9 +36,8 @@ pub(crate) struct Args {
     /// Name of the lab, for the other subcommands
     #[arg(long, value_name = "NAME")]
     name: Option<Name>,
-    /// Serve the metrics by TCP as well, at 127.0.0.1 unless an address is given
-    #[arg(long, value_name = "[ADDR:]PORT")]
-    metrics: Option<ListenAddress>,
+    #[command(flatten)]
+    web: Web,
     /// Return when the lab is ready; it continues in the background
     #[arg(short, long)]
     detach: bool,
@@ -118,7 +117,7 @@ impl Args {
             return detach();
         }
         let file = self.wanted.lab_file()?;
-        let (name, metrics) = (self.name, self.metrics);
+        let (name, metrics) = (self.name, self.web.address()?);
         if self.detached {
             // Outlive the terminal. The call fails only if we lead a session already, which is fine.
             let _ = rustix::process::setsid();

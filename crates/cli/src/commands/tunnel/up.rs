@@ -2,6 +2,7 @@
 
 use crate::commands::background::{detach, notify_ready};
 use crate::commands::running::Named;
+use crate::commands::web::Web;
 use crate::context::Context;
 use crate::exit::Exit;
 use crate::show::events::{Json, LogArgs};
@@ -9,7 +10,6 @@ use adit_service::control::http::Method;
 use adit_service::control::name::Name;
 use adit_service::error::{Error, Kind, Result};
 use adit_service::log::TargetId;
-use adit_service::metrics::ListenAddress;
 use adit_vpn::down::leftovers;
 use adit_vpn::file::conf::HookPolicy;
 use adit_vpn::file::config::Hook;
@@ -62,9 +62,8 @@ pub(crate) struct UpArgs {
     /// Connect to the peer through a program, such as 'ssh HOST adit tunnel up --stdio FILE' (no shell)
     #[arg(long, value_name = "COMMAND", value_parser = values::hook, conflicts_with = "stdio")]
     exec: Option<Hook>,
-    /// Serve the metrics by TCP as well, at 127.0.0.1 unless an address is given
-    #[arg(long, value_name = "[ADDR:]PORT")]
-    metrics: Option<ListenAddress>,
+    #[command(flatten)]
+    web: Web,
     /// Return when the tunnel is up; it continues in the background
     #[arg(short, long)]
     detach: bool,
@@ -165,7 +164,7 @@ impl UpArgs {
             hooks: self.hooks,
             private_key: self.private_key_file,
             device_netns: self.device_netns,
-            metrics: self.metrics,
+            metrics: self.web.address()?,
             faster: self.faster,
             is_background: self.detached,
         };
