@@ -22,6 +22,8 @@
 //! | [`namespace`] | namespaces without root, a command in them, devices in those of others |
 //! | [`sandbox`] | takes from a program what it needs no more |
 //! | [`name`] | names of running programs, and that there is one of each |
+//! | [`journal`] | the last events of a program, numbered |
+//! | [`notify`] | what a service manager is sent |
 //! | [`file`](mod@file) | atomic files and locks |
 //! | [`error`], [`problem`] | failures with code, cause and remedy; mistakes of a configuration with their place |
 //! | [`text`] | text from outside, for a terminal |
@@ -31,8 +33,10 @@
 pub mod changes;
 pub mod error;
 pub mod file;
+pub mod journal;
 pub mod name;
 pub mod namespace;
+pub mod notify;
 pub mod problem;
 pub mod sandbox;
 pub mod text;

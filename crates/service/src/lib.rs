@@ -50,7 +50,7 @@
 
 #![forbid(unsafe_code)]
 
-pub use adit_host::{changes as host, error, file, namespace, sandbox, text};
+pub use adit_host::{changes as host, error, file, journal, namespace, sandbox, text};
 
 #[cfg(test)]
 #[path = "../../packet/tests/cases/mod.rs"]
@@ -61,7 +61,6 @@ pub mod event;
 pub mod exercise;
 pub mod filter;
 pub mod health;
-pub mod journal;
 pub mod kinds;
 pub mod link;
 pub mod log;

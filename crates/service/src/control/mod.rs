@@ -19,7 +19,6 @@ pub mod browser;
 pub mod client;
 mod connection;
 pub mod http;
-pub mod notify;
 pub mod openapi;
 pub mod page;
 pub mod rights;
@@ -31,7 +30,7 @@ pub mod survey;
 #[cfg(test)]
 mod tests;
 
-pub use adit_host::name;
+pub use adit_host::{name, notify};
 
 use crate::error::Entry;
 use adit_host::name::{PLACE, TAKEN};

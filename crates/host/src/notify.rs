@@ -59,7 +59,7 @@ pub fn notify(status: Status) {
 /// The timer of a loop that a service manager watches (`WatchdogSec=`): a loop that hangs stops sending
 /// [`Status::Alive`], and the manager restarts the service.
 #[derive(Debug)]
-pub(crate) struct Watchdog(pub(crate) OwnedFd);
+pub struct Watchdog(pub OwnedFd);
 
 impl Watchdog {
     /// A timer at half the interval in `WATCHDOG_USEC`; `None` if the manager does not watch this process
@@ -67,7 +67,7 @@ impl Watchdog {
     ///
     /// # Errors
     /// EMFILE, ENFILE, ENOMEM of `timerfd_create(2)`.
-    pub(crate) fn of_environment() -> io::Result<Option<Self>> {
+    pub fn of_environment() -> io::Result<Option<Self>> {
         let variable = |name| std::env::var(name).ok();
         let pid = variable("WATCHDOG_PID");
         if pid.is_some_and(|pid| pid.parse() != Ok(std::process::id())) {
@@ -88,7 +88,7 @@ impl Watchdog {
     }
 
     /// Reports that the loop turns, and makes the timer wait for its next interval.
-    pub(crate) fn report(&self) {
+    pub fn report(&self) {
         // EAGAIN: nothing has expired since.
         if rustix::io::read(&self.0, &mut [0; 8]).is_ok() {
             notify(Status::Alive);
