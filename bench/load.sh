@@ -27,26 +27,11 @@ ROUNDS=${1:-5}
 SUBJECTS=("$@")
 ADIT=${ADIT:-target/release/adit} ADIT_BASE=${ADIT_BASE:-} WIREGUARD_GO=${WIREGUARD_GO:-wireguard-go}
 CCS=${CCS:-reno cubic bbr} STREAMS=${STREAMS:-1 4} SECS=${SECS:-3} PIN=${PIN:-} BUSY=${BUSY:-}
-A=adit-load-a-$$ B=adit-load-b-$$
-W=$(mktemp -d)
+NAME=load
+# shellcheck source=bench/lib.sh
+. bench/lib.sh
 KEEP=${KEEP:-$W/runs}
-PIDS=()
-
-[ "$(id -u)" = 0 ] || { echo "needs root, for namespaces" >&2; exit 1; }
-for program in iperf3 jq wg setpriv taskset; do
-  command -v "$program" >/dev/null || { echo "$program is missing" >&2; exit 1; }
-done
-
-stop() {
-  for pid in "${PIDS[@]}"; do kill "$pid" 2>/dev/null || true; done
-  for pid in "${PIDS[@]}"; do wait "$pid" 2>/dev/null || true; done
-  PIDS=()
-}
-cleanup() {
-  stop
-  for space in "$A" "$B"; do ip netns del "$space" 2>/dev/null || true; done
-}
-trap 'cleanup; [ -z "${BUSY_PID:-}" ] || kill "$BUSY_PID"; rm -rf "$W"' EXIT
+need iperf3 jq wg setpriv taskset
 
 # end SIDE COMMAND...: the words of a command of one end, in WORDS
 end() {
@@ -57,23 +42,6 @@ end() {
   WORDS+=("$@")
 }
 background() { "${WORDS[@]}" >"$W/log.${#PIDS[@]}" 2>&1 </dev/null & PIDS+=($!); }
-wait_for() {
-  for _ in $(seq 100); do "$@" >/dev/null 2>&1 && return; sleep 0.1; done
-  echo "not within 10 s: $*" >&2; tail -n 5 "$W"/log.* >&2; exit 1
-}
-
-net() {
-  ip netns add "$A"; ip netns add "$B"
-  ip link add ua netns "$A" mtu 1500 type veth peer name ub netns "$B" mtu 1500
-  ip -n "$A" addr add 192.0.2.1/24 dev ua
-  ip -n "$B" addr add 192.0.2.2/24 dev ub
-  for side in "$A ua" "$B ub"; do
-    # shellcheck disable=SC2086
-    set -- $side
-    ip netns exec "$1" sysctl -qw net.ipv6.conf.default.disable_ipv6=1
-    ip -n "$1" link set lo up; ip -n "$1" link set "$2" up
-  done
-}
 
 # peer SUBJECT SIDE NUMBER KEY OTHER-PUBLIC
 peer() {
@@ -112,7 +80,6 @@ snmp() {
 }
 dropped() { ip netns exec "$1" cat "/sys/class/net/$2/statistics/tx_dropped"; }
 cpu() { sed 's/^.*) //' "/proc/$1/stat" | awk '{print $12 + $13}'; }
-percentile() { sort -n | awk -v p="$1" '{v[NR]=$1} END{if(!NR){print "nan"; exit} print v[int(p/100*(NR-1)+1.5)]}'; }
 
 counters() {
   echo "$(snmp "$A" Tcp RetransSegs) $(snmp "$A" Tcp OutSegs) $(snmp "$B" Udp RcvbufErrors) \
@@ -146,15 +113,13 @@ measure() { # SUBJECT
   peer "$1" b 2 "$kb" "$(wg pubkey <<<"$ka")"
   peer "$1" a 1 "$ka" "$(wg pubkey <<<"$kb")"
   end b iperf3 -s -B 0.0.0.0; background
-  wait_for ip netns exec "$A" ping -c 1 -W 1 10.99.0.2
+  wait_for in_a ping -c 1 -W 1 10.99.0.2
   wait_for sh -c "ip netns exec $B ss -ltn | grep -q :5201"
   for cc in $CCS; do for n in $STREAMS; do stream "$1" "$cc" "$n"; done; done
   cleanup
 }
 
-if [ -n "$BUSY" ]; then
-  taskset -c 1 sh -c 'while :; do :; done' & BUSY_PID=$!
-fi
+[ -z "$BUSY" ] || fill_core
 for round in $(seq 0 $((ROUNDS - 1))); do
   for at in "${!SUBJECTS[@]}"; do
     measure "${SUBJECTS[(at + round) % ${#SUBJECTS[@]}]}"

@@ -22,52 +22,42 @@ ADIT=${ADIT:-target/release/adit} ADIT_BASE=${ADIT_BASE:-} WIREGUARD_GO=${WIREGU
 SUBJECTS=("$@")
 PEERS=${PEERS:-100} RATE=${RATE:-100000} SECS=${SECS:-5} BUSY=${BUSY:-1}
 SEND=${SEND:-bench/peers/target/release/adit-bench-peers}
-A=adit-peers-a-$$ B=adit-peers-b-$$
-W=$(mktemp -d)
+NAME=peers
+# shellcheck source=bench/lib.sh
+. bench/lib.sh
+need wg
 umask 077
-
-[ "$(id -u)" = 0 ] || { echo "needs root, for namespaces" >&2; exit 1; }
 [ -x "$SEND" ] || (cd bench/peers && cargo build -q --release)
-SERVER='' FULL=''
-stop() {
-  [ -z "$SERVER" ] || { kill "$SERVER" 2>/dev/null || true; wait "$SERVER" 2>/dev/null || true; SERVER=''; }
-  ip netns del "$A" 2>/dev/null || true
-  ip netns del "$B" 2>/dev/null || true
-}
-trap 'stop; [ -z "$FULL" ] || kill "$FULL"; rm -rf "$W"' EXIT
 "$SEND" config "$PEERS" >"$W/adpeer.conf"
 
 measure() { # SUBJECT
   local before after sent program
-  ip netns add "$A"; ip netns add "$B"
-  ip link add ua netns "$A" mtu 1500 type veth peer name ub netns "$B" mtu 1500
-  ip -n "$A" addr add 192.0.2.1/24 dev ua; ip -n "$B" addr add 192.0.2.2/24 dev ub
-  ip -n "$A" link set ua up; ip -n "$B" link set ub up; ip -n "$B" link set lo up
+  net
   case $1 in
     wireguard-go)
-      ip netns exec "$B" env LOG_LEVEL=error "$WIREGUARD_GO" -f adpeer >"$W/log" 2>&1 & SERVER=$!
-      for _ in $(seq 50); do [ -S /run/wireguard/adpeer.sock ] && break; sleep 0.1; done
+      ip netns exec "$B" env LOG_LEVEL=error "$WIREGUARD_GO" -f adpeer >"$W/log" 2>&1 & PIDS+=($!)
+      wait_for test -S /run/wireguard/adpeer.sock
       grep -vE '^(Address|MTU|Table)' "$W/adpeer.conf" >"$W/wg.conf"
       wg setconf adpeer "$W/wg.conf"
       ip -n "$B" addr add 10.99.0.1/16 dev adpeer; ip -n "$B" link set adpeer up ;;
     base) program=$ADIT_BASE ;;
     *) program=$ADIT ;;
   esac
-  [ "$1" = wireguard-go ] || { ip netns exec "$B" "$program" -q tunnel up "$W/adpeer.conf" >"$W/log" 2>&1 & SERVER=$!; }
-  for _ in $(seq 50); do ip -n "$B" addr show dev adpeer 2>/dev/null | grep -q 10.99 && break; sleep 0.1; done
-  received() { ip netns exec "$B" cat /sys/class/net/adpeer/statistics/rx_packets; }
+  [ "$1" = wireguard-go ] || { ip netns exec "$B" "$program" -q tunnel up "$W/adpeer.conf" >"$W/log" 2>&1 & PIDS+=($!); }
+  wait_for sh -c "ip -n $B addr show dev adpeer | grep -q 10.99"
+  received() { in_b cat /sys/class/net/adpeer/statistics/rx_packets; }
   before=$(received)
-  ip netns exec "$A" "$SEND" send "$PEERS" 192.0.2.2:51820 "$RATE" "$SECS" >"$W/sent" || { cat "$W/sent" "$W/log" >&2; exit 1; }
+  in_a "$SEND" send "$PEERS" 192.0.2.2:51820 "$RATE" "$SECS" >"$W/sent" || { cat "$W/sent" "$W/log" >&2; exit 1; }
   sleep 1
   after=$(received)
   sent=$(awk '/^sent/{print $2}' "$W/sent")
   printf '%-14s sent %s lost %s (%.4f %%)  %s  socket %s\n' "$1" "$sent" $((sent - after + before)) \
     "$(awk "BEGIN{print ($sent - $after + $before) / $sent * 100}")" "$(cut -d' ' -f3- <<<"$(tail -1 "$W/sent")")" \
-    "$(ip netns exec "$B" awk '/^Udp:/{if (n++) print $6}' /proc/net/snmp)"
-  stop
+    "$(in_b awk '/^Udp:/{if (n++) print $6}' /proc/net/snmp)"
+  cleanup
 }
 
-if [ "$BUSY" = 1 ]; then taskset -c 1 sh -c 'while :; do :; done' & FULL=$!; fi
+[ "$BUSY" != 1 ] || fill_core
 for round in $(seq 0 $((ROUNDS - 1))); do
   for at in "${!SUBJECTS[@]}"; do measure "${SUBJECTS[(at + round) % ${#SUBJECTS[@]}]}"; done
 done

@@ -33,14 +33,10 @@ ROUNDS=${1:-3}
 SECS=${SECS:-2} ROWS=${ROWS:-tcp1 tcp4 reverse udp idle load}
 ADIT=${ADIT:-target/release/adit} WIREGUARD_GO=${WIREGUARD_GO:-wireguard-go} VTUND=${VTUND:-vtund}
 PEERS=${PEERS:-target/peers-release} NICE=${NICE:--3} TXQUEUELEN=${TXQUEUELEN:-500}
-A=adit-bench-a-$$ B=adit-bench-b-$$
-W=$(mktemp -d)
-PIDS=()
-
-[ "$(id -u)" = 0 ] || { echo "needs root, for namespaces" >&2; exit 1; }
-for program in iperf3 jq wg; do
-  command -v "$program" >/dev/null || { echo "$program is missing" >&2; exit 1; }
-done
+NAME=bench
+# shellcheck source=bench/lib.sh
+. bench/lib.sh
+need iperf3 jq wg
 [ -x "$ADIT" ] || { echo "$ADIT is missing: cargo build --release" >&2; exit 1; }
 
 # The program of a tunnel
@@ -67,49 +63,11 @@ done
 
 [ ${#TUNNELS[@]} != 0 ] || exit 1
 
-in_a() { ip netns exec "$A" "$@"; }
-in_b() { ip netns exec "$B" "$@"; }
-
-stop() {
-  for pid in "${PIDS[@]}"; do kill "$pid" 2>/dev/null || true; done
-  for pid in "${PIDS[@]}"; do wait "$pid" 2>/dev/null || true; done
-  PIDS=()
-}
-cleanup() {
-  stop
-  for space in "$A" "$B"; do
-    # vtund has children.
-    for pid in $(ip netns pids "$space" 2>/dev/null); do kill "$pid" 2>/dev/null || true; done
-    ip netns del "$space" 2>/dev/null || true
-  done
-}
-trap 'cleanup; rm -rf "$W"' EXIT
-
-net() {
-  ip netns add "$A"; ip netns add "$B"
-  ip link add ua netns "$A" mtu 1500 type veth peer name ub netns "$B" mtu 1500
-  ip -n "$A" addr add 192.0.2.1/24 dev ua
-  ip -n "$B" addr add 192.0.2.2/24 dev ub
-  for side in "$A ua" "$B ub"; do
-    # shellcheck disable=SC2086
-    set -- $side
-    # vtund ends when a router solicitation comes before its device is up.
-    ip netns exec "$1" sysctl -qw net.ipv6.conf.default.disable_ipv6=1
-    ip -n "$1" link set lo up; ip -n "$1" link set "$2" up
-  done
-}
-
 # background LOG COMMAND...: not by a function that runs it, for what is killed must be the program
 background() {
   local log=$1; shift
   nice -n "$NICE" "$@" >"$W/$log" 2>&1 </dev/null &
   PIDS+=($!)
-}
-
-# wait_for COMMAND...: until it succeeds, ten seconds at most
-wait_for() {
-  for _ in $(seq 50); do "$@" >/dev/null 2>&1 && return; sleep 0.2; done
-  echo "not within 10 s: $*" >&2; tail -n 5 "$W"/*.log >&2; exit 1
 }
 
 address() { # NAMESPACE DEVICE NUMBER MTU
@@ -200,7 +158,6 @@ cpu() {
   echo "$sum"
 }
 rss() { awk '/VmHWM/{print $2}' "/proc/$1/status"; }
-percentile() { sort -n | awk -v p="$1" '{v[NR]=$1} END{if(!NR){print "-";exit} i=int(p/100*(NR-1)+1.5); print v[i]}'; }
 median() { percentile 50; }
 rtt() { in_a ping -n -i "$1" -c "$2" -W 1 10.99.0.2 | sed -n 's/.*time=\([0-9.]*\) ms/\1/p' || true; }
 wanted() { [[ " $ROWS " = *" $1 "* ]]; }
@@ -221,7 +178,7 @@ measure() { # TUNNEL
   wait_for ip -n "$A" link set adbta txqueuelen "$TXQUEUELEN"
   wait_for ip -n "$B" link set adbtb txqueuelen "$TXQUEUELEN"
   background iperf.log ip netns exec "$B" iperf3 -s -B 0.0.0.0
-  wait_for ip netns exec "$A" ping -c 1 -W 1 10.99.0.2
+  wait_for in_a ping -c 1 -W 1 10.99.0.2
   wait_for sh -c "ip netns exec $B ss -ltn | grep -q :5201"
   ! wanted idle || rtt 0.002 400 >>"$W/$t.idle"
   if wanted tcp1; then

@@ -39,8 +39,11 @@ class Guest:
     def until(self, end):
         """What the guest prints before a line that ends so."""
         lines = []
-        while not (line := self.lines.get(timeout=BOOT)).endswith(end):
-            lines.append(line)
+        try:
+            while not (line := self.lines.get(timeout=BOOT)).endswith(end):
+                lines.append(line)
+        except queue.Empty:
+            raise SystemExit("\n".join([f"no '{end}' within {BOOT} s after:", *lines])) from None
         return "\n".join(lines)
 
     def run(self, line):

@@ -2,7 +2,8 @@
 //!
 //! Receiving drains a full ring; sending is into a stack that drops at once (a wrong header
 //! checksum). All take turns in one process on one open file, so that what disturbs one disturbs
-//! all; ratios are to the bare system call (`c`) in the same round, and their median counts.
+//! all; ratios are to the bare system call (`c`) in the same round, and their median counts; beside it
+//! are the lowest and the highest.
 //!
 //! ```text
 //! adit-bench-queue [--size BYTES]... [--rounds N] [--packets N] [--json] [--instructions FILE]
@@ -73,6 +74,8 @@ struct Row {
     subject: Subject,
     nanoseconds: f64,
     ratio: f64,
+    /// The lowest and the highest ratio.
+    spread: [f64; 2],
     allocations: f64,
     instructions: Option<f64>,
 }
@@ -133,12 +136,14 @@ fn table(
             round[at] = (cost.nanoseconds as f64 / packets, cost.allocations as f64 / packets);
         }
     }
+    let ratios = |at: usize| rounds.iter().map(move |round| round[at].0 / round[0].0);
     let row = |(at, subject): (usize, Subject)| Row {
         direction,
         size,
         subject,
         nanoseconds: median(rounds.iter().map(|round| round[at].0)),
-        ratio: median(rounds.iter().map(|round| round[at].0 / round[0].0)),
+        ratio: median(ratios(at)),
+        spread: [ratios(at).fold(f64::INFINITY, f64::min), ratios(at).fold(0.0, f64::max)],
         allocations: median(rounds.iter().map(|round| round[at].1)),
         instructions: options
             .instructions
@@ -156,19 +161,20 @@ fn median(values: impl Iterator<Item = f64>) -> f64 {
 
 fn print_table(rows: &[Row]) {
     println!(
-        "{:<5} {:>5}  {:<13} {:>9} {:>8} {:>13} {:>13}",
-        "", "bytes", "", "ns/packet", "ratio", "allocs/packet", "instr/packet"
+        "{:<5} {:>5}  {:<13} {:>9} {:>8} {:>15} {:>13} {:>13}",
+        "", "bytes", "", "ns/packet", "ratio", "of all rounds", "allocs/packet", "instr/packet"
     );
     for row in rows {
         let instructions =
             row.instructions.map_or_else(|| "-".to_owned(), |count| format!("{count:.1}"));
         println!(
-            "{:<5} {:>5}  {:<13} {:>9.1} {:>8.3} {:>13.4} {:>13}",
+            "{:<5} {:>5}  {:<13} {:>9.1} {:>8.3} {:>15} {:>13.4} {:>13}",
             row.direction,
             row.size,
             row.subject.name(),
             row.nanoseconds,
             row.ratio,
+            format!("{:.3}-{:.3}", row.spread[0], row.spread[1]),
             row.allocations,
             instructions
         );

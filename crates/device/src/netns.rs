@@ -129,11 +129,15 @@ impl Netns {
         self.enter()
     }
 
-    /// Runs `work` in this namespace, on a new thread that ends with it.
+    /// Runs `work` in this namespace: at once if the calling thread is in it, which needs no privilege, and otherwise on a
+    /// new thread that ends with it.
     ///
     /// # Errors
     /// As [`Netns::enter`]; EAGAIN if no thread can be created.
     pub fn run<T: Send>(&self, work: impl FnOnce() -> T + Send) -> io::Result<T> {
+        if Self::current().and_then(|current| self.is_same(&current)).unwrap_or(false) {
+            return Ok(work());
+        }
         on_a_thread(|| self.enter().map(|()| work()))?
     }
 
@@ -193,5 +197,27 @@ impl TryFrom<OwnedFd> for Netns {
     fn try_from(fd: OwnedFd) -> io::Result<Self> {
         let kind = sys::netns::namespace_type(fd.as_fd())?;
         if kind == sys::netns::NET { Ok(Self(fd)) } else { Err(rustix::io::Errno::INVAL.into()) }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use rustix::thread::{CapabilitySet, CapabilitySets, set_capabilities};
+
+    /// As for a switch with CAP_NET_RAW alone whose port is an interface of its own namespace.
+    #[test]
+    fn work_in_the_own_namespace_needs_no_capability() {
+        let thread = std::thread::spawn(|| {
+            let (here, other) = (Netns::current().unwrap(), Netns::new_anonymous().ok());
+            let none = CapabilitySet::empty();
+            let sets = CapabilitySets { effective: none, permitted: none, inheritable: none };
+            set_capabilities(None, sets).unwrap();
+            assert_eq!(here.run(|| 7).unwrap(), 7);
+            if let Some(other) = other {
+                assert_eq!(other.run(|| 7).unwrap_err().kind(), io::ErrorKind::PermissionDenied);
+            }
+        });
+        thread.join().unwrap();
     }
 }

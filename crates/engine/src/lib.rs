@@ -71,6 +71,8 @@ mod drop_reason;
 mod endpoint;
 pub mod fast_path;
 pub mod flow;
+mod flow_hash;
+mod flow_queue;
 mod hub;
 pub mod netem;
 mod outbox;
@@ -85,6 +87,7 @@ pub use drop_counts::DropCounts;
 pub use drop_reason::{DropReason, Reason};
 pub use endpoint::{Endpoint, PortId};
 pub use flow::{FlowError, FlowEvent, FlowId, FlowRequest, Request, Transport};
+pub use flow_queue::FlowQueue;
 pub use hub::Hub;
 pub use outbox::{Counts, Outbox, Relay};
 

@@ -93,8 +93,8 @@ pub const TABLE_FULL: Entry = Entry {
 const DROPS_PER_SECOND_MIN: f64 = 5.0;
 const DROPS_SHARE_MIN: f64 = 0.01;
 
-/// Drops that were asked for: a rule of the configuration forbids the packet, or a link loses it.
-const WANTED: [DropReason; 12] = [
+/// Drops that were asked for: a rule forbids the packet, a link loses it, or it stays where it belongs.
+const WANTED: [DropReason; 13] = [
     DropReason::FILTERED,
     DropReason::ISOLATED,
     DropReason::RESERVED_ADDRESS,
@@ -107,6 +107,7 @@ const WANTED: [DropReason; 12] = [
     DropReason::LOSS,
     DropReason::OUTAGE,
     DropReason::SAME_PORT,
+    DropReason::MULTICAST,
 ];
 
 /// Remedies for reasons that have one.

@@ -36,6 +36,7 @@
 //! | [`switch`], [`link`] | the two services of this crate |
 //! | [`config`] | reads TOML, words and JSON with all errors at once, each with its place |
 //! | [`control`] | JSON over HTTP on a unix socket: names, server, client |
+//! | [`metrics`] | what services count, as text for Prometheus |
 //! | [`event`], [`journal`], [`log`] | what a service reports by itself, the last of it with numbers, what is logged |
 //! | [`netem`] | the settings of an emulated link as text, and its report |
 //! | [`nat`] | the NAT as a service, and as a port |
@@ -64,6 +65,7 @@ pub mod journal;
 pub mod kinds;
 pub mod link;
 pub mod log;
+pub mod metrics;
 pub mod nat;
 pub mod netem;
 pub mod supervisor;

@@ -21,6 +21,9 @@ use crate::codes::{KILL_SWITCH, LEFT};
 /// As many addresses or flows of a service are shown: more than anybody reads, and few enough to ask for every second.
 const ROWS_MAX: usize = 4096;
 
+/// As many pages are asked for, should a service send them without an end.
+const PAGES_MAX: usize = 1024;
+
 /// What runs on this machine, at one moment.
 #[derive(Debug)]
 pub struct Machine {
@@ -200,10 +203,11 @@ fn rows<P: DeserializeOwned, T>(
     take: impl Fn(P) -> (Vec<T>, Option<String>),
 ) -> Result<Vec<T>> {
     let (mut all, mut next) = take(ask(client, path)?);
-    while let Some(page) = next.filter(|_| all.len() < ROWS_MAX) {
+    // Pages may be empty: the switch makes them of parts of its table.
+    for _ in 0..PAGES_MAX {
+        let Some(page) = next.filter(|_| all.len() < ROWS_MAX) else { break };
         let (more, after) = take(ask(client, &format!("{path}?page={page}"))?);
-        // A page without rows that leads on would never end.
-        next = after.filter(|_| !more.is_empty());
+        next = after;
         all.extend(more);
     }
     all.truncate(ROWS_MAX);

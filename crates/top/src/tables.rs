@@ -325,7 +325,7 @@ impl Filler<'_> {
         let counters = Counters { dropped: count, ..Counters::default() };
         let rate = self.rates(Tab::Drops, &key, counters).dropped;
         let is_asked = is_wanted(reason);
-        let means = if is_asked { "as configured" } else { meaning(reason) };
+        let means = meaning(reason);
         let cells = vec![
             Cell::PerSecond(rate),
             Cell::Count(count),

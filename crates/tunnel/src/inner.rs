@@ -2,7 +2,7 @@
 
 use core::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
-use adit_packet::{Layer, ether_type};
+use adit_packet::{Ecn, Layer, ether_type};
 
 /// The source address of a packet.
 pub(crate) fn source(packet: &[u8]) -> Option<IpAddr> {
@@ -42,6 +42,13 @@ pub(crate) fn network(layer: Layer, bytes: &[u8]) -> &[u8] {
 pub(crate) fn network_mut(layer: Layer, bytes: &mut [u8]) -> &mut [u8] {
     let at = bytes.len() - network(layer, bytes).len();
     bytes.get_mut(at..).unwrap_or_default()
+}
+
+/// Marks a packet or frame as congested. Returns `false` if it is not ECN-capable: then it must be dropped.
+pub(crate) fn mark(layer: Layer, bytes: &mut [u8]) -> bool {
+    let ip = network_mut(layer, bytes);
+    let marked = Ecn::of(ip).decapsulated(Ecn::Ce);
+    marked.inspect(|ecn| ecn.write(ip)).is_some()
 }
 
 /// The offset of the IP header in a frame with at most one tag; `None` if it is not IP.

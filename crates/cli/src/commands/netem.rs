@@ -1,6 +1,7 @@
 //! `adit netem`.
 
 use crate::commands::running::{Named, Which, ask, link_value, list, send, with_folder};
+use crate::commands::web::Web;
 use crate::context::Context;
 use crate::exit::Exit;
 use crate::netem::preview::Preview;
@@ -72,6 +73,8 @@ struct RunArgs {
     /// Random seed, for reproducible runs
     #[arg(long, value_name = "N")]
     seed: Option<u64>,
+    #[command(flatten)]
+    web: Web,
     #[command(flatten)]
     keys: KeyArgs,
     #[command(flatten)]
@@ -213,6 +216,7 @@ impl RunArgs {
             name: self.name,
             ports: self.port,
             seed: self.seed,
+            metrics: self.web.address()?,
             profile: self.profile,
             keys: self.keys.0,
         };

@@ -3,6 +3,7 @@
 mod save;
 
 use crate::commands::running::{Named, SWITCH, Which, ask, list, pages, send, with_folder};
+use crate::commands::web::Web;
 use crate::context::Context;
 use crate::exit::Exit;
 use crate::show::events::{Json, LogArgs};
@@ -93,6 +94,8 @@ struct RunArgs {
     accelerate: Option<String>,
     #[command(flatten)]
     log: LogArgs,
+    #[command(flatten)]
+    web: Web,
 }
 
 #[derive(Debug, Subcommand)]
@@ -268,6 +271,7 @@ impl RunArgs {
             ports: self.port,
             mirrors: self.mirror,
             seed: self.seed,
+            metrics: self.web.address()?,
             switch,
         };
         let wanted = plan.read()?;

@@ -150,6 +150,25 @@ fn the_terminal_is_as_it_was_after_a_key_a_signal_and_a_panic() {
     }
 }
 
+/// On a terminal, `adit lab top` is the same view, of the links of one lab.
+#[test]
+fn the_links_of_a_lab_are_watched_on_the_same_screen() {
+    enter();
+    let file = std::env::temp_dir().join(format!("adit-top-{}.toml", std::process::id()));
+    let lab = "[host.pc]\n[host.srv]\n[[link]]\nends = [\"pc\", \"srv\"]\n";
+    std::fs::write(&file, lab).unwrap();
+    let path = file.display().to_string();
+    let up = try_adit(&["lab", "up", "-d", &path]);
+    assert!(up.status.success(), "{}", text(&up.stderr));
+    let mut screen = Terminal::run(top(&["lab", "top"]), 80, 24);
+    let lines = screen.wait("the link", |lines| lines.iter().any(|line| line.contains("pc-srv")));
+    assert!(lines.iter().any(|line| line.contains("[6 Links]")), "{lines:#?}");
+    screen.press("q");
+    assert!(screen.end().success());
+    assert!(try_adit(&["lab", "down"]).status.success());
+    std::fs::remove_file(file).unwrap();
+}
+
 /// A serial line: no size, no UTF-8; and a terminal that can do nothing.
 #[test]
 fn it_works_over_serial_lines_and_without_a_terminal() {

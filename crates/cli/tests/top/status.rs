@@ -40,6 +40,9 @@ fn a_switch_is_ok_down_stopped_and_dead() {
     let (ok, _) = status();
     let summary = ok["services"][0]["summary"].as_str().unwrap();
     assert!(summary.starts_with("2 of 2 ports up, "), "{summary}");
+    let known = || adit_json("top --once --table addresses")["tables"]["addresses"].clone();
+    wait_for("addresses are listed", || known().as_array().is_some_and(|list| !list.is_empty()));
+    assert_eq!(known()[0]["switch"], "lan");
     let printed = text(&try_adit(&["status"]).stdout);
     assert!(printed.starts_with("no problems\n"), "{printed}");
     assert!(printed.contains("ok     lan   switch"), "{printed}");

@@ -15,7 +15,7 @@ uid=$(id -u adit)
 ip link set lo up
 # Manual pages are not installed here.
 systemd-analyze verify --man=no adit-tunnel@a.service adit-switch@a.service adit-netem@a.service adit-nat@a.service \
-  2>/run/verify
+  adit-exporter.service 2>/run/verify
 [ ! -s /run/verify ] || fail "$(cat /run/verify)"
 
 # check UNIT: it runs as the user, without more than the unit gives it.
@@ -84,7 +84,30 @@ check nat@guests 0000000000000000
 adit nat show guests | grep -q 10.77.0
 
 [ "$(adit list --json | grep -o '"name"' | wc -l)" = 4 ] || fail "adit list"
-systemctl stop adit-tunnel@site adit-switch@lab adit-netem@slow adit-nat@guests
+
+# The journal has the events with their fields, of a program in its sandbox as well.
+systemctl start systemd-journald || fail "start of the journal"
+for unit in switch@lab nat@guests; do
+  mkdir -p "/run/systemd/system/adit-$unit.service.d"
+  printf '[Service]\nStandardOutput=journal\nStandardError=journal\n' >"/run/systemd/system/adit-$unit.service.d/stdio.conf"
+done
+systemctl daemon-reload
+systemctl restart adit-switch@lab adit-nat@guests
+messages() { journalctl -q -o cat "_SYSTEMD_UNIT=adit-$1.service" "${@:2}"; }
+adit switch port del tap:two --name lab
+eventually 'messages switch@lab ADIT_EVENT=port-removed ADIT_PORT=tap:two PRIORITY=6 | grep -qx "tap:two removed"'
+adit log guests | grep -q 'info, as journal'
+adit log guests control=debug >/dev/null
+eventually 'adit nat show guests >/dev/null; messages nat@guests ADIT_TARGET=control PRIORITY=7 | grep -q "GET /nat"'
+
+systemctl start adit-exporter || fail "start of the exporter"
+check exporter 0000000000000000
+scrape() { exec 9<>/dev/tcp/127.0.0.1/9586; printf 'GET /metrics HTTP/1.1\r\n\r\n' >&9; cat <&9; exec 9>&-; }
+scrape >/run/page
+for name in site lab slow guests; do
+  grep -q "^adit_up{name=\"$name\"} 1" /run/page || fail "metrics of $name: $(cat /run/page)"
+done
+systemctl stop adit-exporter adit-tunnel@site adit-switch@lab adit-netem@slow adit-nat@guests
 for device in site one left; do
   if ip link show dev $device >/dev/null 2>&1; then fail "$device is left"; fi
 done

@@ -26,7 +26,6 @@ mod delay;
 mod ecn;
 mod engine;
 mod file;
-mod flow;
 mod fq_codel;
 mod in_flight;
 mod link;

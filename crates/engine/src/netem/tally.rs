@@ -4,9 +4,9 @@ use alloc::boxed::Box;
 use alloc::collections::VecDeque;
 use core::time::Duration;
 
-use super::flow::mix;
 use super::profile::Profile;
 use super::report::{Counts, Estimate, Histogram, Report};
+use crate::flow_hash::mix;
 use adit_packet::units::Bitrate;
 
 /// What a link decided about a packet. The numbers are part of the hash: they never change.
@@ -82,6 +82,14 @@ impl Tally {
             None => self.report_of(asked, time, held),
             Some(_) => self.sum().report_of(asked, time, held),
         }
+    }
+
+    /// The counts of all that happened.
+    pub(super) fn counts(&self, held: usize) -> Counts {
+        let held = u64::try_from(held).unwrap_or(u64::MAX);
+        let mut counts = self.counts;
+        self.before.iter().for_each(|before| counts.add(&before.counts));
+        Counts { held, ..counts }
     }
 
     /// A report for each profile, the last one being `asked`; `started` is when the first packet came.

@@ -37,7 +37,7 @@ use crate::wake::namespaces::NamespaceName;
 use adit_device::netlink::LinkInfo;
 use adit_device::{Device, Link, Netns};
 use adit_engine::{Handled, PortId};
-use adit_packet::{Batch, Instant, PacketBuf, Pair, Pool};
+use adit_packet::{Batch, Instant, Layer, PacketBuf, Pair, Pool};
 use std::any::Any;
 use std::fmt;
 use std::io;
@@ -94,9 +94,20 @@ pub trait Port: Any + Send {
         false
     }
 
+    /// How many frames are queued here; `None` if the port does not queue frames.
+    fn queued(&self) -> Option<usize> {
+        None
+    }
+
     /// Whether [`Self::recv`] has more although no descriptor is ready, e.g. in a buffer of its own.
     fn has_more(&self) -> bool {
         false
+    }
+
+    /// The layer of the packets of many flows that wait behind each other in a queue of the kernel, e.g. a device's: a
+    /// loop with peers reads them ahead, and gives each flow its turn. `None` if the port has no such queue.
+    fn queues(&self) -> Option<Layer> {
+        None
     }
 
     /// The time at which the loop must call [`Self::flush`] and [`Self::recv`] even if no descriptor is

@@ -6,7 +6,7 @@ use crate::port::mirror::{MirrorPort, SNAP_LEN};
 use crate::port::{Cx, Gone, Port, PortLink, Recv, Wait};
 use crate::record::now::Now;
 use crate::wake::namespaces::NamespaceName;
-use adit_packet::{Batch, Instant, Pool};
+use adit_packet::{Batch, Instant, Layer, Pool};
 use std::fmt;
 use std::os::fd::BorrowedFd;
 use std::path::Path;
@@ -117,8 +117,16 @@ impl Port for RecordedPort {
         self.port.wants_room()
     }
 
+    fn queued(&self) -> Option<usize> {
+        self.port.queued()
+    }
+
     fn has_more(&self) -> bool {
         self.port.has_more()
+    }
+
+    fn queues(&self) -> Option<Layer> {
+        self.port.queues()
     }
 
     fn next_timeout(&self) -> Option<Instant> {

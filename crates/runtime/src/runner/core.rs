@@ -126,7 +126,7 @@ impl<E: Engine> Core<E> {
         let mut slot = self.ports.remove(id, &self.reactor)?;
         self.accelerator.remove(id, &*slot.port);
         self.read_clock();
-        self.closing.extend(slot.port.close(self.out.pool()));
+        self.closing.extend(slot.close(self.out.pool()));
         slot.netem.clear(self.now, &mut self.out);
         self.interfaces.remove(id, slot.port.namespace(), &self.reactor);
         if let Some(hub) = slot.hub {
@@ -326,6 +326,7 @@ impl<E: Engine> Core<E> {
     /// Reads a port until it has nothing more, or has had its share.
     pub(crate) fn serve(&mut self, id: PortId) {
         let share_max = if self.peers.is_some() { SHARE_LEN } else { usize::MAX };
+        self.ports.begin_turn(id, self.peers.is_some());
         let (mut chunk, mut share, mut handled) = (0, 0, Handled::NOTHING);
         let mut frames = 0..FRAMES_MAX;
         while share < share_max && frames.next().is_some() {
@@ -338,7 +339,7 @@ impl<E: Engine> Core<E> {
             let Some(slot) = self.ports.get_mut(id) else { return };
             let cx = Cx::new(self.now, self.out.pool(), &mut self.scratch, &mut slot.counters);
             let mut cx = Cx { handled, ..cx };
-            match slot.port.recv(&mut cx) {
+            match slot.ahead.recv(&mut *slot.port, &mut cx) {
                 Recv::Packet(packet) => {
                     slot.backoff.succeeded();
                     let is_whole = packet.meta.vnet.is_super_packet();
@@ -372,13 +373,7 @@ impl<E: Engine> Core<E> {
             }
         }
         self.flush();
-        if let Some(slot) = self.ports.get_mut(id) {
-            slot.drained(self.now, share_max == usize::MAX);
-            if slot.port.has_more() {
-                self.ports.serve_later(id);
-            }
-        }
-        self.ports.retime(id);
+        self.ports.end_turn(id, self.now, share_max == usize::MAX);
     }
 
     /// Hands a packet that came from a port to the engine, through the port's link if it has one.

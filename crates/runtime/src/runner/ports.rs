@@ -3,15 +3,17 @@
 use crate::netem::PortNetem;
 use crate::peer::options::LAW;
 use crate::port::{Port, PortCounters, Wait};
+use crate::runner::ahead::Ahead;
 use crate::runner::hubs::ListenerId;
 use crate::wake::backoff::Backoff;
 use crate::wake::reactor::{Interest, Reactor, Source};
 use crate::wake::timers::Timers;
 use adit_engine::netem::Link;
 use adit_engine::{PortId, Sojourn};
-use adit_packet::Instant;
+use adit_packet::{Instant, Pool};
 use std::collections::VecDeque;
 use std::io;
+use std::thread::JoinHandle;
 
 /// The ports by their numbers. Each is found without a search, so a turn costs what is ready and not
 /// what is there.
@@ -45,6 +47,7 @@ pub(crate) struct Slot {
     is_queued: bool,
     /// It is not read until the sockets to peers have room.
     is_held: bool,
+    pub(crate) ahead: Ahead,
     /// Whether what it brings has waited too long.
     sojourn: Sojourn,
     /// The next packet must be marked as congested, or dropped.
@@ -52,6 +55,12 @@ pub(crate) struct Slot {
 }
 
 impl Slot {
+    /// Ends the port, and gives all buffers back.
+    pub(crate) fn close(&mut self, pool: &mut Pool) -> Option<JoinHandle<()>> {
+        self.ahead.clear(pool);
+        self.port.close(pool)
+    }
+
     fn is_read(&self) -> bool {
         self.backoff.until().is_none() && !self.is_held
     }
@@ -66,6 +75,7 @@ impl Slot {
             self.congested |= self.sojourn.must_drop(now, LAW.target, LAW);
         }
     }
+
     fn next_timeout(&self) -> Option<Instant> {
         let own = if self.backoff.until().is_some() {
             self.backoff.until()
@@ -136,6 +146,7 @@ impl Ports {
             interest: Interest::READ,
             is_queued: false,
             is_held: false,
+            ahead: Ahead::default(),
             sojourn: Sojourn::default(),
             congested: false,
         };
@@ -217,6 +228,26 @@ impl Ports {
         while let Some(key) = self.timers.pop_due(now) {
             due.extend(u16::try_from(key).map(PortId));
         }
+    }
+
+    /// Begins a turn of a port.
+    #[inline]
+    pub(crate) fn begin_turn(&mut self, id: PortId, has_peers: bool) {
+        if let Some(slot) = self.get_mut(id) {
+            slot.ahead.begin(&*slot.port, has_peers);
+        }
+    }
+
+    /// Ends a turn of a port that may have more. `is_empty`: how long it was not empty does not matter.
+    #[inline]
+    pub(crate) fn end_turn(&mut self, id: PortId, now: Instant, is_empty: bool) {
+        if let Some(slot) = self.get_mut(id) {
+            slot.drained(now, is_empty);
+            if slot.port.has_more() || slot.ahead.has_more() {
+                self.serve_later(id);
+            }
+        }
+        self.retime(id);
     }
 
     /// Serves a port in the next turn, whatever its descriptors say.

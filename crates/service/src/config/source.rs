@@ -4,13 +4,17 @@ use crate::config::problem::Problem;
 use crate::error::{Error, Result};
 use std::fmt;
 use std::fs::File;
-use std::io::Read;
+use std::io::{self, Read};
 use std::path::{Path, PathBuf};
 use std::sync::OnceLock;
 use zeroize::Zeroizing;
 
 /// The largest configuration: ten thousand ports with every key that there is take less.
 const SOURCE_LEN_MAX: usize = 1 << 20;
+
+/// Room for most configurations. A reload reads on a thread of its own, whose memory the allocator keeps: each megabyte
+/// there would stay.
+const FIRST_LEN: usize = 16 << 10;
 
 /// A file, or an option of the command line.
 #[derive(Clone, Debug)]
@@ -44,6 +48,23 @@ impl fmt::Display for FilesRefused {
     }
 }
 
+/// Reads a file, or about as much of it as shows that it exceeds [`SOURCE_LEN_MAX`]. What a vector leaves behind when it
+/// grows is wiped.
+fn read_wiped(mut file: impl Read) -> io::Result<Vec<u8>> {
+    let mut bytes = Zeroizing::new(Vec::with_capacity(FIRST_LEN));
+    loop {
+        let room = bytes.capacity() - bytes.len();
+        let limit = u64::try_from(room).unwrap_or(u64::MAX);
+        let len = file.by_ref().take(limit).read_to_end(&mut bytes)?;
+        if len < room || bytes.len() > SOURCE_LEN_MAX {
+            return Ok(std::mem::take(&mut bytes));
+        }
+        let mut larger = Zeroizing::new(Vec::with_capacity(2 * bytes.capacity()));
+        larger.extend_from_slice(&bytes);
+        bytes = larger;
+    }
+}
+
 impl Source {
     /// Reads a file.
     ///
@@ -74,10 +95,7 @@ impl Source {
     pub fn read_from(path: &Path, file: impl Read) -> Result<Self> {
         let name = path.display().to_string();
         let failed = |error| Error::io("read", &name, &error);
-        let limit = u64::try_from(SOURCE_LEN_MAX).unwrap_or(u64::MAX) + 1;
-        // Room for all of it from the start: what a vector leaves behind when it grows is not wiped.
-        let mut bytes = Vec::with_capacity(SOURCE_LEN_MAX + 1);
-        file.take(limit).read_to_end(&mut bytes).map_err(failed)?;
+        let bytes = read_wiped(file).map_err(failed)?;
         let is_too_large = bytes.len() > SOURCE_LEN_MAX;
         // What is shown of a file that is not UTF-8 is the part before the place.
         let (text, wrong) = match String::from_utf8(bytes) {
@@ -163,12 +181,12 @@ impl Source {
 }
 
 /// Opens a file for reading if it is a regular one, without waiting.
-pub fn open_regular(path: &Path) -> std::io::Result<File> {
+pub fn open_regular(path: &Path) -> io::Result<File> {
     use std::os::unix::fs::OpenOptionsExt;
     let flags = i32::try_from(rustix::fs::OFlags::NONBLOCK.bits()).unwrap_or(0);
     let file = std::fs::OpenOptions::new().read(true).custom_flags(flags).open(path)?;
     if file.metadata()?.is_file() {
         return Ok(file);
     }
-    Err(std::io::Error::other("it is not a regular file"))
+    Err(io::Error::other("it is not a regular file"))
 }

@@ -567,3 +567,15 @@ fn a_request_of_another_user_names_no_file() {
         assert!(refused.is_ok(), "{key}={value}: {refused:?}");
     }
 }
+
+#[test]
+fn a_file_of_any_length_is_read_whole_or_refused() {
+    for len in [0, 1, (16 << 10) - 1, 16 << 10, (16 << 10) + 1, 1 << 20] {
+        let text = "x".repeat(len);
+        let source = Source::read_from("lab.toml".as_ref(), text.as_bytes()).unwrap();
+        assert!(source.text() == text, "{len}");
+    }
+    let endless = std::io::repeat(b'x');
+    let error = Source::read_from("lab.toml".as_ref(), endless).unwrap_err();
+    assert!(error.report.problems[0].message.contains("too large"), "{error}");
+}

@@ -15,6 +15,7 @@
 //! Who may ask: root, the user who runs the program, and the group of the socket; others may read what is not
 //! private. The kernel reports the user (`SO_PEERCRED`, `SO_PEERGROUPS`).
 
+pub mod browser;
 pub mod client;
 mod connection;
 pub mod http;

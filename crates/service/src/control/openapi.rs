@@ -107,6 +107,11 @@ fn operation(route: &Route, generator: &mut SchemaGenerator) -> Value {
             "default": reference("Failure"),
         },
     });
+    if let Some((status, meaning)) = route.also {
+        let mut answer = operation["responses"]["200"].clone();
+        answer["description"] = meaning.into();
+        operation["responses"][status.to_string()] = answer;
+    }
     if let (Some(body), Some(operation)) = (route.body, operation.as_object_mut()) {
         let schema = body(generator);
         let required = schema.get("required").and_then(Value::as_array);

@@ -7,6 +7,7 @@ pub mod changes;
 pub mod codes;
 pub mod health;
 pub mod keys;
+mod metrics;
 pub mod mirror;
 mod mirrors;
 pub mod model;
@@ -27,9 +28,8 @@ use crate::control::route::Route;
 use crate::control::socket::ControlSocket;
 use crate::error::{Error, Result};
 use crate::event::Events;
-use crate::supervisor::{
-    Answer, Hangup, Job, Progress, Service, Supervisor, TICK, Trigger, seed, value,
-};
+use crate::metrics::{ListenAddress, Snapshot};
+use crate::supervisor::{Answer, Hangup, Job, Progress, Service, Supervisor, TICK, Trigger, seed};
 use crate::switch::state::{Numbers, SwitchService};
 use crate::switch::wanted::WantedSwitch;
 use adit_engine::switch::{Accelerate, Switch, SwitchConfig};
@@ -37,7 +37,6 @@ use adit_packet::{Pool, PoolConfig};
 use adit_runtime::{Event as LoopEvent, Next};
 use adit_runtime::{Runner, Signals};
 use plan::Plan;
-use serde_json::Value;
 use std::collections::BTreeSet;
 
 /// Runs a switch until it is stopped.
@@ -46,7 +45,8 @@ use std::collections::BTreeSet;
 /// It cannot start; nothing is left behind then.
 pub fn run(plan: Plan, wanted: WantedSwitch, events: Events) -> Result<()> {
     events.configure_log(wanted.log.as_ref());
-    let socket = ControlSocket::open(wanted.name.clone(), "switch")?;
+    let mut socket = ControlSocket::open(wanted.name.clone(), "switch")?;
+    socket.set_metrics(wanted.metrics.map(ListenAddress::listen).transpose()?);
     let warnings = plan::warnings(&wanted).into_iter().map(|text| format!("warning: {text}"));
     let notes: Vec<String> = socket.note.iter().cloned().chain(warnings).collect();
     let hangup = Hangup::new(plan.config.is_some());
@@ -122,6 +122,7 @@ impl SwitchService {
 impl Service for SwitchService {
     type Engine = Switch;
     type Change = reload::Change;
+    type Report = model::Switch;
 
     const ROUTES: &'static [Route] = ROUTES;
 
@@ -164,8 +165,13 @@ impl Service for SwitchService {
         self.hangup
     }
 
-    fn status(&self, runner: &Runner<Switch>) -> Result<Value> {
-        value(&self.show(runner))
+    fn metrics(&mut self, runner: &mut Runner<Switch>) -> Box<dyn Snapshot> {
+        runner.sync();
+        self.sample(runner)
+    }
+
+    fn report(&self, runner: &Runner<Switch>) -> model::Switch {
+        self.show(runner)
     }
 
     fn event(&mut self, runner: &mut Runner<Switch>, event: LoopEvent) -> Next {

@@ -10,7 +10,7 @@ use crate::frames::plain::{
     FRAGMENT, FRAGMENT_HEADER_LEN, FRAME, FRAME_HEADER_LEN, first_byte, padding,
 };
 use crate::frames::reassembly::{FRAME_LEN_MAX, LAST};
-use crate::inner::{network, network_mut};
+use crate::inner::{mark, network};
 use crate::message::{DATA_HEADER_LEN, DATA_OVERHEAD};
 use crate::noise::TAG_LEN;
 use crate::path::mss;
@@ -65,19 +65,16 @@ enum Relieved {
 /// Marks a packet as congested. One that is not ECN-capable must be dropped.
 #[cold]
 fn relieve(shared: &mut Shared, layer: Layer, packet: &mut PacketBuf) -> Relieved {
-    let is_whole = packet.meta.vnet.is_super_packet();
-    let ip = network_mut(layer, packet.bytes_mut());
-    if ip.len() < BULK_LEN {
+    if network(layer, packet.bytes()).len() < BULK_LEN {
         return Relieved::Not;
     }
     shared.congested.out.clear();
-    match Ecn::of(ip).decapsulated(Ecn::Ce) {
-        Some(ecn) => {
-            ecn.write(ip);
-            Relieved::Not
-        }
-        None if is_whole => Relieved::DropFirst,
-        None => Relieved::Drop,
+    if mark(layer, packet.bytes_mut()) {
+        Relieved::Not
+    } else if packet.meta.vnet.is_super_packet() {
+        Relieved::DropFirst
+    } else {
+        Relieved::Drop
     }
 }
 

@@ -43,9 +43,10 @@ impl Peer {
     /// Sends and delivers the queued packets whose time has come.
     pub(crate) fn run_shapers(&mut self, shared: &mut Shared, now: Instant, out: &mut Outbox) {
         for way in [Way::Out, Way::In] {
+            let layer = self.layer_of(way);
             while let Some(shaper) = self.shapers.of(way) {
                 let drops = &mut self.drops;
-                let packet = shaper.pop(now, |packet| {
+                let packet = shaper.pop(now, layer, |packet| {
                     shared.shaped.release(&packet);
                     drops.note(DropReason::QUEUE_MANAGED);
                     out.discard(packet, DropReason::QUEUE_MANAGED);

@@ -52,7 +52,7 @@ impl Attempt {
 }
 
 codec! {
-    Timers { retry, keepalive, keepalive_again, answer, unanswered, persistent, forget, attempt }
+    Timers { retry, keepalive, keepalive_again, answer, persistent, forget, attempt, unanswered }
 }
 
 impl Timers {

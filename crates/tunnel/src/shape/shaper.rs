@@ -4,6 +4,7 @@ use alloc::boxed::Box;
 use alloc::vec::Vec;
 use core::time::Duration;
 
+use crate::inner::mark;
 use adit_engine::{CoDel, Sojourn};
 use adit_packet::{Headers, Instant, Layer, PacketBuf};
 
@@ -183,10 +184,12 @@ impl Shaper {
         self.take_first(longest).map(|(packet, _)| packet)
     }
 
-    /// Returns the next packet that may be sent at `now`. Packets that CoDel drops go to `drop`.
+    /// Returns the next packet that may be sent at `now`. CoDel marks packets of ECN-capable flows; those of others that
+    /// it drops go to `drop`.
     pub(crate) fn pop(
         &mut self,
         now: Instant,
+        layer: Layer,
         mut drop: impl FnMut(PacketBuf),
     ) -> Option<PacketBuf> {
         if !self.is_open(now) {
@@ -202,7 +205,7 @@ impl Shaper {
                 self.append(index, false);
                 continue;
             }
-            if let Some(packet) = self.dequeue(now, index, &mut drop) {
+            if let Some(packet) = self.dequeue(now, layer, index, &mut drop) {
                 self.flows[index].deficit -= i64::try_from(packet.len()).unwrap_or(i64::MAX);
                 self.pay(now, packet.len());
                 return Some(packet);
@@ -234,18 +237,21 @@ impl Shaper {
     fn dequeue(
         &mut self,
         now: Instant,
+        layer: Layer,
         index: usize,
         drop: &mut impl FnMut(PacketBuf),
     ) -> Option<PacketBuf> {
         // One packet on a slow line is not a queue (RFC 8290, 5.2: 1 Mbit/s).
         let target = CODEL.target.max(self.shape.time(1514) * 3 / 2);
-        while let Some((packet, came)) = self.take_first(index) {
+        while let Some((mut packet, came)) = self.take_first(index) {
             let flow = &mut self.flows[index];
             if flow.bytes <= 1514 {
                 flow.sojourn.rest();
                 return Some(packet);
             }
-            if !flow.sojourn.must_drop(now, now.since(came), CoDel { target, ..CODEL }) {
+            if !flow.sojourn.must_drop(now, now.since(came), CoDel { target, ..CODEL })
+                || mark(layer, packet.bytes_mut())
+            {
                 return Some(packet);
             }
             drop(packet);
@@ -316,6 +322,7 @@ impl Shaper {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use adit_packet::Ecn;
 
     fn packet(flow: u8, len: usize) -> PacketBuf {
         let mut packet = PacketBuf::new(0, len);
@@ -338,7 +345,7 @@ mod tests {
                 while shaper.len() < 5 {
                     assert!(shaper.push(now, packet(1, 1000), Layer::Packet).is_none());
                 }
-                while let Some(packet) = shaper.pop(now, drop) {
+                while let Some(packet) = shaper.pop(now, Layer::Packet, drop) {
                     sent += u64::try_from(packet.len()).unwrap();
                 }
                 now = shaper.next_timeout().unwrap().max(now + Duration::from_nanos(1));
@@ -378,7 +385,7 @@ mod tests {
                 let gone = shaper.push(now, packet(1, 100), Layer::Packet);
                 dropped[usize::from(gone.is_some_and(|gone| gone.bytes()[0] == 1))] += 1;
             }
-            while let Some(packet) = shaper.pop(now, |gone| {
+            while let Some(packet) = shaper.pop(now, Layer::Packet, |gone| {
                 dropped[usize::from(gone.bytes()[0] == 1)] += 1;
             }) {
                 let count = if packet.bytes()[0] == 1 { &mut small } else { &mut large };
@@ -392,6 +399,37 @@ mod tests {
         assert!(longest <= PACKETS_MAX);
     }
 
+    /// A flow that sends 10 % too much, of packets with an IP header: how many were dropped and marked by CoDel.
+    fn overload(layer: Layer, ecn: Ecn) -> (u32, u32) {
+        let mut shaper = shaper(8_000_000);
+        let at = if layer == Layer::Frame { 14 } else { 0 };
+        let (mut dropped, mut marked) = (0, 0);
+        for tick in 0..2000_u64 {
+            let now = Instant::ZERO + Duration::from_micros(tick * 900);
+            let mut sent = packet(0, 1000);
+            sent.bytes_mut()[12..14].copy_from_slice(&[8, 0]);
+            sent.bytes_mut()[at] = 0x45;
+            ecn.write(&mut sent.bytes_mut()[at..]);
+            assert!(shaper.push(now, sent, layer).is_none());
+            while let Some(packet) = shaper.pop(now, layer, |_| dropped += 1) {
+                marked += u32::from(Ecn::of(&packet.bytes()[at..]) == Ecn::Ce);
+            }
+        }
+        (dropped, marked)
+    }
+
+    #[test]
+    fn capable_flows_are_marked_and_not_dropped() {
+        for layer in [Layer::Packet, Layer::Frame] {
+            let (dropped, marked) = overload(layer, Ecn::NotEct);
+            assert!(dropped > 20 && marked == 0, "{dropped} {marked}");
+            for ecn in [Ecn::Ect0, Ecn::Ect1] {
+                let (dropped, marked) = overload(layer, ecn);
+                assert!(dropped == 0 && marked > 20, "{layer:?} {dropped} {marked}");
+            }
+        }
+    }
+
     #[test]
     fn queued_packets_can_be_taken_out() {
         let mut shaper = shaper(1_000_000);
@@ -400,8 +438,8 @@ mod tests {
         }
         assert_eq!(shaper.drain().count(), 20);
         assert_eq!((shaper.len(), shaper.next_timeout()), (0, None));
-        assert!(shaper.pop(Instant::MAX, drop).is_none());
+        assert!(shaper.pop(Instant::MAX, Layer::Packet, drop).is_none());
         shaper.push(Instant::ZERO, packet(1, 100), Layer::Packet);
-        assert!(shaper.pop(Instant::ZERO, drop).is_some());
+        assert!(shaper.pop(Instant::ZERO, Layer::Packet, drop).is_some());
     }
 }

@@ -39,6 +39,7 @@ pub(super) fn run(options: &Options, wanted: &WantedTunnel, events: &Events) -> 
         private_key: None,
         device_netns: Some(String::new()),
         pipe: Pipe::None,
+        metrics: None,
         faster: 1,
     };
     let mut loaded = up.load()?;
@@ -67,7 +68,8 @@ pub(super) fn run(options: &Options, wanted: &WantedTunnel, events: &Events) -> 
         recording.map(|path| Recording::packets(path, &loaded.name.to_string())).transpose()?;
     crate::memory::hide();
     let signals = Running::signals().map_err(failed)?;
-    let socket = options.control_socket(wanted.name.as_ref(), "tunnel", events)?;
+    let metrics = wanted.metrics.or(loaded.config.interface.metrics);
+    let socket = options.control_socket(wanted.name.as_ref(), "tunnel", metrics, events)?;
     let given = Box::new(Given(Some(device)));
     let changes = HostChanges::new(loaded.name, Some(target.open()?), given);
     // Now, as the tunnel starts threads.

@@ -37,6 +37,7 @@ use adit_service::event::Events;
 use adit_service::host::action::Action;
 use adit_service::host::executor::{Executor, HostExecutor};
 use adit_service::host::stale::{find_stale, kill_switch};
+use adit_service::metrics::ListenAddress;
 use adit_service::supervisor::Supervisor;
 use adit_tunnel::{PrivateKey, Random, Timing, Tunnel, TunnelConfig};
 use std::fmt;
@@ -59,6 +60,8 @@ pub struct Options {
     pub device_netns: Option<String>,
     /// A pipe that carries messages instead of UDP.
     pub pipe: Pipe,
+    /// Where metrics are read by TCP, in place of the file's.
+    pub metrics: Option<ListenAddress>,
     /// The factor by which all intervals of the protocol are shorter, for tests; 1 otherwise.
     pub faster: u32,
     /// Whether nobody waits for this process: then it ends when [another one](crate::upgrade) has taken over.
@@ -135,7 +138,9 @@ impl Options {
             events.note(format!("cannot listen for 'wg' on /run/wireguard/{name}.sock: {error}"));
         });
         let uapi = uapi.ok();
-        let socket = ControlSocket::new(claim.name().clone(), Server::bind(claim, "tunnel")?);
+        let mut socket = ControlSocket::new(claim.name().clone(), Server::bind(claim, "tunnel")?);
+        let metrics = self.metrics.or(loaded.config.interface.metrics);
+        socket.set_metrics(metrics.map(ListenAddress::listen).transpose()?);
         let installed = self.installed(&socket)?;
         let start = Start {
             installed,

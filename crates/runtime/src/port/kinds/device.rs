@@ -12,7 +12,7 @@ use adit_device::{
     Create, Device, DeviceOptions, Endian, ErrorKind, Link, MacAddr, Mode, NamePattern,
     OffloadChoice, Queue, SendOptions, Sender, VnetFormat, VnetLen,
 };
-use adit_packet::{Batch, Pool};
+use adit_packet::{Batch, Layer, Pool};
 use rustix::io::Errno;
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd};
@@ -320,8 +320,19 @@ impl Port for DevicePort {
         result.map(|_| ())
     }
 
+    fn queues(&self) -> Option<Layer> {
+        Some(match self.device.mode() {
+            Mode::Tap => Layer::Frame,
+            Mode::Tun => Layer::Packet,
+        })
+    }
+
     fn wants_room(&self) -> bool {
         self.waiting.is_waiting() || self.sender.has_pending()
+    }
+
+    fn queued(&self) -> Option<usize> {
+        Some(self.waiting.queued())
     }
 
     fn descriptors(&self, each: &mut dyn FnMut(BorrowedFd<'_>, Wait)) {

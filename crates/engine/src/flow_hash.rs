@@ -4,22 +4,20 @@ use core::net::IpAddr;
 
 use adit_packet::{Headers, Layer, MacAddr, PacketBuf};
 
-use super::random::{Effect, Seed};
-
 /// Hashes packets by their flow, with a key of its own, so that nobody can choose packets that meet
 /// in one queue.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Hasher {
+pub(crate) struct Hasher {
     key: u64,
 }
 
 impl Hasher {
-    pub(super) fn new(seed: Seed) -> Self {
-        Self { key: seed.stream(Effect::Flows).next() }
+    pub(crate) const fn new(key: u64) -> Self {
+        Self { key }
     }
 
     /// The hash of addresses, protocol and ports; of what is not IP, of its MAC addresses.
-    pub(super) fn hash(self, packet: &PacketBuf, layer: Layer) -> u32 {
+    pub(crate) fn hash(self, packet: &PacketBuf, layer: Layer) -> u32 {
         let bytes = packet.bytes();
         let flow = layer.parse(bytes).ok().and_then(|headers: Headers| headers.flow(bytes));
         let hash = if let Some(flow) = flow {
@@ -57,7 +55,7 @@ fn halves(value: u128) -> [u64; 2] {
 /// probability one half.
 ///
 /// Source: S. Vigna, <https://prng.di.unimi.it/splitmix64.c>.
-pub(super) const fn mix(value: u64) -> u64 {
+pub(crate) const fn mix(value: u64) -> u64 {
     let value = (value ^ value >> 30).wrapping_mul(0xbf58_476d_1ce4_e5b9);
     let value = (value ^ value >> 27).wrapping_mul(0x94d0_49bb_1331_11eb);
     value ^ value >> 31
@@ -105,7 +103,7 @@ mod tests {
 
     #[test]
     fn flows_are_spread_evenly_and_stay_where_they_are() {
-        let hasher = Hasher::new(Seed::new(1));
+        let hasher = Hasher::new(mix(1));
         for version in [4, 6] {
             let mut buckets = vec![0_u32; 16];
             for port in 0..16_000 {
@@ -120,7 +118,7 @@ mod tests {
 
     #[test]
     fn hosts_versions_and_keys_differ() {
-        let hasher = Hasher::new(Seed::new(1));
+        let hasher = Hasher::new(mix(1));
         let frame = |last| {
             let mut frame = PacketBuf::new(0, 100);
             frame.extend(&[2, 0, 0, 0, 0, 1, 2, 0, 0, 0, 0, last, 8, 6]).unwrap();
@@ -130,7 +128,7 @@ mod tests {
             .iter()
             .map(|packet| hasher.hash(packet, Layer::Packet))
             .chain([1, 2].map(|last| hasher.hash(&frame(last), Layer::Frame)))
-            .chain([Hasher::new(Seed::new(2)).hash(&udp(4, 1, 7), Layer::Packet)])
+            .chain([Hasher::new(mix(2)).hash(&udp(4, 1, 7), Layer::Packet)])
             .collect();
         for (index, hash) in hashes.iter().enumerate() {
             assert!(!hashes[index + 1..].contains(hash), "{hashes:?}");
