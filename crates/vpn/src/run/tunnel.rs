@@ -5,6 +5,7 @@ use crate::daemon::Ended;
 use crate::engine::TunnelEngine;
 use crate::file::conf::HookPolicy;
 use crate::file::config::{Config, Interface as TunnelInterface, Table};
+use crate::file::load::Loaded;
 use crate::host::changes::HostChanges;
 use crate::host::plan::{Plan, Seen, path_mtu};
 use crate::host::timestamps;
@@ -103,7 +104,7 @@ pub(super) fn run(options: &Options, wanted: &WantedTunnel, events: &Events) -> 
 }
 
 /// Reads the files of a tunnel whose device is the command's only way out.
-fn load(up: &up::Options) -> Result<up::Loaded> {
+fn load(up: &up::Options) -> Result<Loaded> {
     let mut loaded = up.load()?;
     if loaded.config.mode() == Mode::Tap {
         return Err(Error::usage("the tunnel of a command carries packets, not frames"));
