@@ -27,7 +27,6 @@ pub mod bpf;
 mod cases;
 mod cause;
 mod control;
-mod covers;
 mod device;
 mod egress;
 mod error;
@@ -63,7 +62,6 @@ pub use adit_packet::{
 };
 pub use bpf::{EbpfProgram, Instruction, LoadError};
 pub use cause::{Cause, CauseEntry};
-pub use covers::{CoverError, Covers};
 pub use device::{Device, take_inherited};
 pub use egress::{GsoKind, SendCounters, SendOptions, Sender};
 pub use error::{Error, Result};
