@@ -59,7 +59,7 @@ impl ListenAddress {
     /// Listens.
     ///
     /// # Errors
-    /// [`ADDRESS`]: EADDRINUSE, EADDRNOTAVAIL, or EACCES below port 1024.
+    /// With the code of a bad address: EADDRINUSE, EADDRNOTAVAIL, or EACCES below port 1024.
     pub fn listen(self) -> Result<Listener> {
         let listener = TcpListener::bind(self.address).and_then(|socket| {
             socket.set_nonblocking(true)?;
