@@ -55,7 +55,7 @@ impl ControlSocket {
                 Err(error) if error.kind == Kind::Conflict => {}
                 Err(error) => {
                     let note = Some(format!("no control socket: {}", error.report.message));
-                    return Ok(Self { note, ..Self::without(name, kind) });
+                    return Ok(Self { note, ..Self::none(name, kind) });
                 }
                 Ok(socket) if number == 1 => return Ok(socket),
                 Ok(socket) => {
@@ -77,7 +77,7 @@ impl ControlSocket {
     pub fn open_if_possible(name: Name, kind: &'static str) -> Self {
         Self::claim(name.clone(), kind).unwrap_or_else(|error| {
             let note = Some(format!("no control socket: {}", error.report.message));
-            Self { note, ..Self::without(name, kind) }
+            Self { note, ..Self::none(name, kind) }
         })
     }
 
@@ -88,14 +88,8 @@ impl ControlSocket {
 
     /// The socket of a server that listens already.
     pub fn new(name: Name, server: Server) -> Self {
-        let socket = Self::without(name, server.kind());
+        let socket = Self::none(name, server.kind());
         Self { server: Some(server), ..socket }
-    }
-
-    /// A name without a socket.
-    fn without(name: Name, kind: &'static str) -> Self {
-        let started = SystemTime::now();
-        Self { name, kind, started, server: None, metrics: None, note: None }
     }
 
     /// Serves the metrics, and the page if it has it, at this listener as well.
@@ -105,7 +99,8 @@ impl ControlSocket {
 
     /// A service without a socket.
     pub fn none(name: Name, kind: &'static str) -> Self {
-        Self::without(name, kind)
+        let started = SystemTime::now();
+        Self { name, kind, started, server: None, metrics: None, note: None }
     }
 
     /// The name of the service.
