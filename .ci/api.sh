@@ -27,7 +27,7 @@ check() {
   "$TOOLS/bin/schemathesis" run "/run/$kind.json" --url "http://127.0.0.1:$port" --no-color --seed 1 \
     --max-examples "$REQUESTS" --request-timeout 30 --generation-database none --continue-on-failure --warnings off \
     --exclude-checks positive_data_acceptance,ensure_resource_availability \
-    --exclude-path /events --exclude-path /stop "$@"
+    --exclude-path /events --exclude-path /stop --exclude-path /upgrade "$@"
 }
 
 inside() {

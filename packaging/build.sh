@@ -12,7 +12,7 @@
 #   NO_BUILD=1                      packs what was compiled before
 #   SOURCE_DATE_EPOCH=SECONDS       the time of all files (the default is the last commit)
 #
-# Two builds of one commit have equal hashes, wherever the tree is. `cargo deb` comes with `cargo install cargo-deb`.
+# The paths of this machine, the time and the order of files do not get into what is built (.ci/reproducible.sh). `cargo deb` comes with `cargo install cargo-deb`.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 

@@ -11,7 +11,7 @@ eventually() { for _ in $(seq 600); do if eval "$1"; then return; fi; sleep 0.1;
 # All files but those of dpkg, of logs and of this test.
 files() {
   find / -xdev \( -path /proc -o -path /sys -o -path /dev -o -path /run -o -path /tmp -o -path /root -o -path /var/lib/dpkg \
-    -o -path /var/cache -o -path /var/log -o -path /var/lib/apt -o -path /var/lib/systemd \) -prune -o -print | sort
+    -o -path /var/cache -o -path /var/log -o -path /var/lib/apt -o -path /var/lib/systemd -o -path /var/lib/dbus \) -prune -o -print | sort
 }
 install() { apt-get install -y -q --no-install-recommends "$1" >/root/apt.log 2>&1 || { cat /root/apt.log; fail "install of $1"; }; }
 

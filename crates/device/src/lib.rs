@@ -28,7 +28,6 @@ pub mod broker;
 mod cases;
 mod cause;
 mod control;
-mod covers;
 mod device;
 mod egress;
 mod error;
@@ -67,7 +66,6 @@ pub use adit_packet::{
 };
 pub use bpf::{EbpfProgram, Instruction, LoadError};
 pub use cause::{Cause, CauseEntry, Reported};
-pub use covers::{CoverError, Covers};
 pub use device::{Device, take_inherited};
 pub use egress::{GsoKind, SendCounters, SendOptions, Sender};
 pub use error::{Error, Result};

@@ -23,22 +23,24 @@
 //! | [`sandbox`] | takes from a program what it needs no more |
 //! | [`helper`] | the process that keeps the privileges, and does what was asked for at the start |
 //! | [`name`] | names of running programs, and that there is one of each |
+//! | [`journal`] | the last events of a program, numbered |
+//! | [`notify`] | what a service manager is sent |
 //! | [`file`](mod@file) | atomic files and locks |
 //! | [`error`], [`problem`] | failures with code, cause and remedy; mistakes of a configuration with their place |
 //! | [`text`] | text from outside, for a terminal |
-//! | [`wire`] | actions as bytes, for another process |
 #![forbid(unsafe_code)]
 
 pub mod changes;
 pub mod error;
 pub mod file;
 pub mod helper;
+pub mod journal;
 pub mod name;
 pub mod namespace;
+pub mod notify;
 pub mod problem;
 pub mod sandbox;
 pub mod text;
-pub mod wire;
 
 /// The example of the README.
 #[cfg(doctest)]

@@ -108,6 +108,7 @@ pub use runner::event::{Event, Next};
 pub use runner::hubs::ListenerId;
 pub use runner::nested::Nested;
 pub use runner::segment::{Observer, Segment, SegmentEvent, SegmentOwner};
+pub use runner::turns::TurnTimes;
 pub use runner::{Handler, Runner};
 pub use socket::relay::Relay;
 pub use socket::splice::SpliceCounts;

@@ -37,6 +37,7 @@
 //! | [`confine`] | what a service needs in its sandbox |
 //! | [`config`] | reads TOML, words and JSON with all errors at once, each with its place |
 //! | [`control`] | JSON over HTTP on a unix socket: names, server, client |
+//! | [`metrics`] | what services count, as text for Prometheus |
 //! | [`event`], [`journal`], [`log`] | what a service reports by itself, the last of it with numbers, what is logged |
 //! | [`netem`] | the settings of an emulated link as text, and its report |
 //! | [`nat`] | the NAT as a service, and as a port |
@@ -50,7 +51,7 @@
 
 #![forbid(unsafe_code)]
 
-pub use adit_host::{changes as host, error, file, helper, namespace, sandbox, text};
+pub use adit_host::{changes as host, error, file, helper, journal, namespace, sandbox, text};
 
 #[cfg(test)]
 #[path = "../../packet/tests/cases/mod.rs"]
@@ -62,10 +63,10 @@ pub mod event;
 pub mod exercise;
 pub mod filter;
 pub mod health;
-pub mod journal;
 pub mod kinds;
 pub mod link;
 pub mod log;
+pub mod metrics;
 pub mod nat;
 pub mod netem;
 pub mod supervisor;

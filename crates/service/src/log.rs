@@ -43,7 +43,7 @@ pub const TARGETS: [Target; 8] = [
         modules: &["adit_vpn"],
     },
     Target { name: "lab", about: "labs", modules: &["adit_lab"] },
-    Target { name: "capture", about: "captures", modules: &["adit_cli::capture"] },
+    Target { name: "capture", about: "captures", modules: &["adit_capture"] },
     Target {
         name: "control",
         about: "requests to the control socket, reloads",

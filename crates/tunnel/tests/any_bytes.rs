@@ -75,6 +75,11 @@ proptest! {
     }
 
     #[test]
+    fn state(bytes in prop::collection::vec(any::<u8>(), 0..300)) {
+        exercise::state(&bytes);
+    }
+
+    #[test]
     fn exchange(bytes in prop::collection::vec(any::<u8>(), 0..4000)) {
         exercise::exchange(&bytes);
     }

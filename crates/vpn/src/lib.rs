@@ -13,6 +13,7 @@
 //!     private_key: None,
 //!     device_netns: None,
 //!     pipe: Pipe::None,
+//!     metrics: None,
 //!     faster: 1,
 //!     is_background: false,
 //! };

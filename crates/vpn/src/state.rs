@@ -127,6 +127,19 @@ pub enum PostQuantumView {
     Refused,
 }
 
+impl PostQuantumView {
+    /// Its word.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Off => "off",
+            Self::Inactive => "inactive",
+            Self::Active => "active",
+            Self::Refused => "refused",
+        }
+    }
+}
+
 impl From<PostQuantumStatus> for PostQuantumView {
     fn from(status: PostQuantumStatus) -> Self {
         match status {

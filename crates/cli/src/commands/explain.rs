@@ -69,6 +69,7 @@ pub(crate) fn catalog() -> Vec<Explanation> {
         .chain(adit_service::sandbox::CATALOG)
         .chain(adit_service::nat::CATALOG)
         .chain(adit_vpn::upgrade::successor::CATALOG)
+        .chain(adit_service::metrics::CATALOG)
         .chain(adit_lab::keeper::CATALOG)
         .chain(adit_topology::routing::CATALOG)
         .chain(adit_lab::limits::CATALOG)

@@ -9,6 +9,7 @@ mod completions;
 mod dev;
 mod doctor;
 pub(crate) mod explain;
+mod exporter;
 mod lab;
 mod list;
 mod log;
@@ -26,6 +27,7 @@ mod switch;
 mod top;
 mod tunnel;
 mod tuntap;
+mod web;
 
 use crate::context::{Context, Global, NamedSchema, Rehearsal, schema_of};
 use crate::exit::Exit;
@@ -154,6 +156,8 @@ commands! {
     Top(top::Args) ["top": top::Turn]
     /// Show or change what a running program logs
     Log(log::Args) ["log": adit_service::log::LogStatus]
+    /// Serve the metrics of all running programs on one TCP address
+    Exporter(exporter::Args) []
     /// Check configuration files and report every error
     Check(check::Args) ["check": Vec<check::Checked>]
     /// Show, record, filter and answer the packets of an interface

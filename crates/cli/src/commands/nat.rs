@@ -2,6 +2,7 @@
 
 use crate::commands::names::{DnsWord, NameWord, names, servers};
 use crate::commands::running::{Named, SWITCH, Which, ask, list, pages, send};
+use crate::commands::web::Web;
 use crate::context::Context;
 use crate::exit::Exit;
 use crate::show::events::{Json, LogArgs};
@@ -178,6 +179,8 @@ pub(crate) struct NatArgs {
     /// Name of the NAT, for 'adit nat', or with an address the name of a host inside
     #[arg(long, value_name = "NAME|HOST=ADDR")]
     name: Vec<NameWord>,
+    #[command(flatten)]
+    web: Web,
 }
 
 /// The words of `--udp-nat`.
@@ -233,6 +236,7 @@ impl NatArgs {
             },
             netem: profiles(&[("preset", self.netem), ("rate", self.rate)])?,
             capture: self.capture,
+            metrics: self.web.address()?,
             ..WantedNat::usual()?
         })
     }

@@ -2,6 +2,7 @@
 
 use crate::commands::running::{Named, Which, ask, link_value, list, send, with_folder};
 use crate::commands::sandbox::SandboxArgs;
+use crate::commands::web::Web;
 use crate::context::Context;
 use crate::exit::Exit;
 use crate::netem::preview::Preview;
@@ -76,6 +77,8 @@ struct RunArgs {
     seed: Option<u64>,
     #[command(flatten)]
     sandbox: SandboxArgs,
+    #[command(flatten)]
+    web: Web,
     #[command(flatten)]
     keys: KeyArgs,
     #[command(flatten)]
@@ -217,6 +220,7 @@ impl RunArgs {
             name: self.name,
             ports: self.port,
             seed: self.seed,
+            metrics: self.web.address()?,
             profile: self.profile,
             keys: self.keys.0,
         };

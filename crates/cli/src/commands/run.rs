@@ -76,9 +76,11 @@ impl Args {
         let options = Options {
             net: match self.net {
                 _ if !self.tunnel.is_empty() => {
-                    let WantedNat { netem, capture, name, names, .. } = self.nat.wanted()?;
+                    let WantedNat { netem, capture, name, names, metrics, .. } =
+                        self.nat.wanted()?;
                     let files = self.tunnel;
-                    Net::Tunnel(Box::new(WantedTunnel { files, netem, capture, name, names }))
+                    let wanted = WantedTunnel { files, netem, capture, name, names, metrics };
+                    Net::Tunnel(Box::new(wanted))
                 }
                 NetWord::None if self.nat.needs_packets() => {
                     let message = "there are no packets with --net none";

@@ -4,6 +4,7 @@ mod save;
 
 use crate::commands::running::{Named, SWITCH, Which, ask, list, pages, send, with_folder};
 use crate::commands::sandbox::SandboxArgs;
+use crate::commands::web::Web;
 use crate::context::Context;
 use crate::exit::Exit;
 use crate::show::events::{Json, LogArgs};
@@ -97,6 +98,8 @@ struct RunArgs {
     sandbox: SandboxArgs,
     #[command(flatten)]
     log: LogArgs,
+    #[command(flatten)]
+    web: Web,
 }
 
 #[derive(Debug, Subcommand)]
@@ -272,6 +275,7 @@ impl RunArgs {
             ports: self.port,
             mirrors: self.mirror,
             seed: self.seed,
+            metrics: self.web.address()?,
             switch,
         };
         let wanted = plan.read()?;

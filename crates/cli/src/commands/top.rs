@@ -10,7 +10,7 @@ use adit_service::error::{Error, Result};
 use adit_top::{
     Cell, Charset, Ended, Look, Machine, Problem, ServiceRow, Status, Tab, Tables, View,
 };
-use clap::ValueEnum;
+use clap::builder::{PossibleValuesParser, TypedValueParser};
 use schemars::JsonSchema;
 use serde::Serialize;
 use std::collections::BTreeMap;
@@ -38,8 +38,8 @@ pub(crate) struct Args {
     #[arg(long, value_name = "TIME", default_value = "1s", value_parser = time)]
     interval: Duration,
     /// The table to begin with
-    #[arg(long, value_name = "TABLE", default_value = "services")]
-    table: Name,
+    #[arg(long, value_name = "TABLE", default_value = "services", value_parser = tab())]
+    table: Tab,
     /// Only rows that contain this text
     #[arg(long, value_name = "TEXT", default_value = "", hide_default_value = true)]
     filter: String,
@@ -53,30 +53,16 @@ fn time(text: &str) -> std::result::Result<Duration, String> {
     if time < INTERVAL_MIN { Err("the shortest interval is 100ms".to_owned()) } else { Ok(time) }
 }
 
-/// The name of a table.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
-enum Name {
-    Services,
-    Devices,
-    Ports,
-    Addresses,
-    Peers,
-    Links,
-    Flows,
-    Drops,
+/// The names of the tables.
+fn tab() -> impl TypedValueParser<Value = Tab> {
+    let named = |name: &String| Tab::ALL.into_iter().find(|&tab| key(tab) == *name);
+    PossibleValuesParser::new(Tab::ALL.map(key)).try_map(move |name| named(&name).ok_or("unknown"))
 }
 
-/// The tables in the order of their names.
-const TABS: [(Name, Tab, &str); 8] = [
-    (Name::Services, Tab::Services, "services"),
-    (Name::Devices, Tab::Devices, "devices"),
-    (Name::Ports, Tab::Ports, "ports"),
-    (Name::Addresses, Tab::Addresses, "addresses"),
-    (Name::Peers, Tab::Peers, "peers"),
-    (Name::Links, Tab::Links, "links"),
-    (Name::Flows, Tab::Flows, "flows"),
-    (Name::Drops, Tab::Drops, "drops"),
-];
+/// The name of a table on the command line and in JSON.
+fn key(tab: Tab) -> String {
+    tab.name().to_ascii_lowercase()
+}
 
 /// What a turn shows.
 #[derive(Debug, Serialize, JsonSchema)]
@@ -89,14 +75,13 @@ pub(crate) struct Turn {
     /// The services.
     services: Vec<ServiceRow>,
     /// The rows of each table, with their columns by name.
-    tables: BTreeMap<&'static str, Vec<BTreeMap<&'static str, Cell>>>,
+    tables: BTreeMap<String, Vec<BTreeMap<&'static str, Cell>>>,
 }
 
 impl Args {
     pub(crate) fn run(self, context: &Context) -> Result<Exit> {
         let output = &context.output;
-        let tab = TABS.iter().find(|(name, ..)| *name == self.table);
-        let view = View::default().tab(tab.map_or(Tab::Services, |tab| tab.1)).filter(self.filter);
+        let view = View::default().tab(self.table).filter(self.filter);
         let mut source = || Machine::collect(true);
         if output.json || !self.once && !is_screen() {
             return turns(source, &view, self.interval, self.once, output);
@@ -164,12 +149,12 @@ fn turns(
         let status = Status::of(Some(&before), &now);
         tables.update(&now, &status);
         if output.json {
-            let values = TABS.iter().map(|(_, tab, name)| (*name, tables.values(*tab)));
+            let values = Tab::ALL.map(|tab| (key(tab), tables.values(tab)));
             output.value(&Turn {
                 seconds: now.at.duration_since(before.at).as_secs_f64(),
                 problems: status.problems,
                 services: status.services,
-                tables: values.collect(),
+                tables: values.into(),
             })?;
         } else {
             for problem in &status.problems {

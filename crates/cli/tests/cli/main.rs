@@ -10,6 +10,7 @@ mod errors;
 mod kill;
 mod lab;
 mod man;
+mod metrics;
 mod reference;
 mod remedies;
 mod schema;

@@ -8,12 +8,15 @@ mod api;
 mod check;
 mod faults;
 mod log;
+mod metrics;
 mod names;
 mod netem;
 mod program;
 mod reload;
 mod sandbox;
 mod save;
+#[path = "../cli/scrape.rs"]
+mod scrape;
 #[path = "../cli/support.rs"]
 #[allow(dead_code, reason = "the other test binary uses the rest")]
 mod support;

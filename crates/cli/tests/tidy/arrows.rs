@@ -61,10 +61,11 @@ const FOLDERS: [(&str, &str); 14] = [
     ),
     (
         "service",
-        "link: config control netem supervisor switch
-        switch: config control nat netem supervisor
-        supervisor: config control
-        nat: control netem supervisor
+        "link: config control metrics netem supervisor switch
+        switch: config control metrics nat netem supervisor
+        supervisor: config control metrics
+        nat: control metrics netem supervisor
+        metrics: config control
         control: config
         netem: config",
     ),

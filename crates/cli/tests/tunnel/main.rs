@@ -17,12 +17,17 @@ mod invite;
 mod killed;
 mod leak;
 mod many;
+mod metrics;
+mod page;
 mod panics;
 mod peers;
 mod post_quantum;
 mod presence;
 mod reload;
 mod remake;
+#[allow(dead_code, reason = "shared with other tests, which use the rest")]
+#[path = "../cli/scrape.rs"]
+mod scrape;
 mod secrets;
 mod show;
 mod soak;

@@ -105,7 +105,7 @@ fn a_thousand_peers_start() {
 }
 
 /// A public key that is a number: nobody has its private one, and it is no point of low order.
-fn base64(number: u32) -> String {
+pub(crate) fn base64(number: u32) -> String {
     const DIGITS: &[u8; 64] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
     let digit = |at: u32| char::from(DIGITS[usize::try_from(number >> (6 * at) & 63).unwrap()]);
     format!("B{}{}{}{}=", digit(2), digit(1), digit(0), "A".repeat(39))

@@ -15,7 +15,7 @@ uid=$(id -u adit)
 ip link set lo up
 # Manual pages are not installed here.
 systemd-analyze verify --man=no adit-tunnel@a.service adit-switch@a.service adit-netem@a.service adit-nat@a.service \
-  2>/run/verify
+  adit-exporter.service 2>/run/verify
 [ ! -s /run/verify ] || fail "$(cat /run/verify)"
 
 # check UNIT: it runs as the user, without more than the unit gives it.
@@ -99,7 +99,15 @@ eventually 'messages switch@lab ADIT_EVENT=port-removed ADIT_PORT=tap:two PRIORI
 adit log guests | grep -q 'info, as journal'
 adit log guests control=debug >/dev/null
 eventually 'adit nat show guests >/dev/null; messages nat@guests ADIT_TARGET=control PRIORITY=7 | grep -q "GET /nat"'
-systemctl stop adit-tunnel@site adit-switch@lab adit-netem@slow adit-nat@guests
+
+systemctl start adit-exporter || fail "start of the exporter"
+check exporter 0000000000000000
+scrape() { exec 9<>/dev/tcp/127.0.0.1/9586; printf 'GET /metrics HTTP/1.1\r\n\r\n' >&9; cat <&9; exec 9>&-; }
+scrape >/run/page
+for name in site lab slow guests; do
+  grep -q "^adit_up{name=\"$name\"} 1" /run/page || fail "metrics of $name: $(cat /run/page)"
+done
+systemctl stop adit-exporter adit-tunnel@site adit-switch@lab adit-netem@slow adit-nat@guests
 for device in site one left; do
   if ip link show dev $device >/dev/null 2>&1; then fail "$device is left"; fi
 done

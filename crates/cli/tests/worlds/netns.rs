@@ -186,7 +186,11 @@ impl World for Netns {
             threads.spawn(move || sender.write_all(bytes).unwrap());
             receive(&mut receiver).unwrap()
         });
-        assert!(!are_in_kernel() || self.forwarded() > 100, "most frames pass in the kernel");
+        if are_in_kernel() {
+            // 4 MiB are at least 64 super-packets, and the first frames of a flow do not pass in the kernel.
+            let frames = self.forwarded();
+            assert!(frames > 32, "the kernel forwarded {frames} frames");
+        }
         received
     }
 }

@@ -59,20 +59,24 @@ pub(super) fn set<T>(socket: BorrowedFd<'_>, level: i32, option: i32, value: &T)
     check(unsafe { libc::setsockopt(socket.as_raw_fd(), level, option, value.cast(), len) })
 }
 
+/// Reads an option that consists of u32, and returns their number.
+pub(super) fn get(
+    socket: BorrowedFd<'_>,
+    level: i32,
+    option: i32,
+    words: &mut [u32],
+) -> io::Result<usize> {
+    let mut len = libc::socklen_t::try_from(size_of_val(words)).unwrap_or(0);
+    let (fd, to) = (socket.as_raw_fd(), words.as_mut_ptr().cast());
+    // SAFETY: the kernel writes at most `len` bytes, and any bytes are u32.
+    check(unsafe { libc::getsockopt(fd, level, option, to, &raw mut len) })?;
+    Ok(usize::try_from(len).unwrap_or(0) / size_of::<u32>())
+}
+
 /// `PACKET_STATISTICS`: packets seen and packets dropped since the last call, which sets both to 0.
 pub(crate) fn statistics(socket: BorrowedFd<'_>) -> io::Result<(u32, u32)> {
     let mut counts = [0_u32; 2];
-    let mut len = libc::socklen_t::try_from(size_of_val(&counts)).expect("8 bytes");
-    // SAFETY: the kernel writes at most `len` bytes, two u32 (`struct tpacket_stats`).
-    check(unsafe {
-        libc::getsockopt(
-            socket.as_raw_fd(),
-            libc::SOL_PACKET,
-            libc::PACKET_STATISTICS,
-            counts.as_mut_ptr().cast(),
-            &raw mut len,
-        )
-    })?;
+    get(socket, libc::SOL_PACKET, libc::PACKET_STATISTICS, &mut counts)?;
     Ok((counts[0], counts[1]))
 }
 

@@ -3,7 +3,7 @@
 use rustix::process::Pid;
 use std::io;
 use std::mem::MaybeUninit;
-use std::os::fd::{AsRawFd, BorrowedFd, FromRawFd, OwnedFd, RawFd};
+use std::os::fd::{BorrowedFd, FromRawFd, OwnedFd, RawFd};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
 /// The exit status after a panic in the child.
@@ -40,21 +40,7 @@ pub(crate) fn close_all_but(kept: &[RawFd]) -> io::Result<()> {
 /// `SO_PEERGROUPS`: writes the supplementary groups of the peer of a unix socket to `groups`, and returns their number;
 /// ERANGE if there are more.
 pub(crate) fn peer_groups(socket: BorrowedFd<'_>, groups: &mut [u32]) -> io::Result<usize> {
-    let mut len = libc::socklen_t::try_from(size_of_val(groups)).unwrap_or(0);
-    // SAFETY: the kernel writes at most `len` bytes, an array of gid_t, which is u32.
-    let result = unsafe {
-        libc::getsockopt(
-            socket.as_raw_fd(),
-            libc::SOL_SOCKET,
-            libc::SO_PEERGROUPS,
-            groups.as_mut_ptr().cast(),
-            &raw mut len,
-        )
-    };
-    if result < 0 {
-        return Err(io::Error::last_os_error());
-    }
-    Ok(usize::try_from(len).unwrap_or(0) / size_of::<u32>())
+    super::packet_socket::get(socket, libc::SOL_SOCKET, libc::SO_PEERGROUPS, groups)
 }
 
 /// A set of these signals, or of all of them.
@@ -75,6 +61,26 @@ fn set_of(signals: Option<&[i32]>) -> io::Result<libc::sigset_t> {
         }
     }
     Ok(set)
+}
+
+/// `sched_getattr` of the calling thread.
+pub(crate) fn scheduling() -> io::Result<libc::sched_attr> {
+    let mut attr = MaybeUninit::<libc::sched_attr>::zeroed();
+    let len = size_of::<libc::sched_attr>();
+    // SAFETY: the kernel writes at most `len` bytes.
+    let result = unsafe { libc::syscall(libc::SYS_sched_getattr, 0, attr.as_mut_ptr(), len, 0) };
+    if result < 0 {
+        return Err(io::Error::last_os_error());
+    }
+    // SAFETY: any bytes are valid integers.
+    Ok(unsafe { attr.assume_init() })
+}
+
+/// `sched_setattr` of the calling thread.
+pub(crate) fn set_scheduling(attr: &libc::sched_attr) -> io::Result<()> {
+    // SAFETY: the kernel reads `attr.size` bytes, which `sched_getattr` wrote: no more than the structure has.
+    let result = unsafe { libc::syscall(libc::SYS_sched_setattr, 0, std::ptr::from_ref(attr), 0) };
+    if result < 0 { Err(io::Error::last_os_error()) } else { Ok(()) }
 }
 
 /// The signals that a thread blocks.

@@ -26,18 +26,8 @@ pub(crate) fn set_mark(socket: BorrowedFd<'_>, mark: u32) -> io::Result<()> {
 /// `SO_MEMINFO`: the values of `SK_MEMINFO_*`, the last of which is that of drops.
 pub(crate) fn memory_info(socket: BorrowedFd<'_>) -> io::Result<[u32; 9]> {
     let mut info = [0_u32; 9];
-    let mut len = libc::socklen_t::try_from(size_of_val(&info)).expect("36 bytes");
-    // SAFETY: the kernel writes at most `len` bytes, an array of u32.
-    let result = unsafe {
-        libc::getsockopt(
-            socket.as_raw_fd(),
-            libc::SOL_SOCKET,
-            libc::SO_MEMINFO,
-            info.as_mut_ptr().cast(),
-            &raw mut len,
-        )
-    };
-    if result < 0 { Err(io::Error::last_os_error()) } else { Ok(info) }
+    super::packet_socket::get(socket, libc::SOL_SOCKET, libc::SO_MEMINFO, &mut info)?;
+    Ok(info)
 }
 
 /// How many datagrams one call of [`receive`] returns.

@@ -7,7 +7,7 @@ use adit_packet::{Instant, Layer, PacketBuf};
 use super::link::Link;
 use super::profile::{Profile, ProfileError};
 use super::random::Seed;
-use super::report::Report;
+use super::report::{Counts, Report};
 use crate::contract::{Engine, Handled};
 use crate::drop_reason::DropReason;
 use crate::endpoint::{Endpoint, PortId};
@@ -122,6 +122,12 @@ impl Netem {
     #[must_use]
     pub fn report(&self, direction: Direction) -> Report {
         self.link(direction).report()
+    }
+
+    /// The counts of the report alone ([`Link::counts`]).
+    #[must_use]
+    pub fn counts(&self, direction: Direction) -> Counts {
+        self.link(direction).counts()
     }
 
     /// A report for each profile that a direction had ([`Link::reports`]).

@@ -15,7 +15,7 @@ use super::profile::{Corrupt, Jitter, Loss, Profile, ProfileError};
 use super::queue::LineQueue;
 use super::random::{Chance, Effect, Seed, Stream};
 use super::rate::Line;
-use super::report::Report;
+use super::report::{Counts, Report};
 use super::schedule;
 use super::steps::Step;
 use super::store::{Handle, Store};
@@ -315,6 +315,12 @@ impl Link {
         self.tally.report(&self.profile, time, self.store.held())
     }
 
+    /// The counts of the report alone, which are cheap.
+    #[must_use]
+    pub fn counts(&self) -> Counts {
+        self.tally.counts(self.store.held())
+    }
+
     /// A report for each profile that was set, in order: what happened while it held. The last is that of
     /// the current profile; at most 16 are before it. A packet counts as received under one profile, and as
     /// delivered or dropped under the one that holds then.
@@ -329,7 +335,7 @@ impl Link {
     }
 
     #[cfg(test)]
-    fn report_counts(&self) -> super::report::Counts {
+    fn report_counts(&self) -> Counts {
         self.report().counts
     }
 

@@ -84,6 +84,14 @@ impl Tally {
         }
     }
 
+    /// The counts of all that happened.
+    pub(super) fn counts(&self, held: usize) -> Counts {
+        let held = u64::try_from(held).unwrap_or(u64::MAX);
+        let mut counts = self.counts;
+        self.before.iter().for_each(|before| counts.add(&before.counts));
+        Counts { held, ..counts }
+    }
+
     /// A report for each profile, the last one being `asked`; `started` is when the first packet came.
     pub(super) fn reports(
         &self,

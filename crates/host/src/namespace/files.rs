@@ -1,8 +1,8 @@
 //! Files in `/etc` that differ in a mount namespace.
 
+use super::covers::{CoverError, Covers};
 use crate::error::Result;
 use crate::namespace::channel::failure;
-use adit_device::{CoverError, Covers};
 use std::fmt::Display;
 use std::net::IpAddr;
 

@@ -1,14 +1,15 @@
 //! The processes in the namespaces: the holder, and the first of the process namespace.
 
+use super::covers::Covers;
 use crate::error::{Error, Kind, Result};
 use crate::namespace::channel::{Channel, Message, Stage, failure};
 use crate::namespace::codes::COMMAND;
 use crate::namespace::files::RESOLV_CONF;
 use crate::namespace::refusal;
 use crate::namespace::wanted::{Command, Wanted};
+use adit_device::IfIndex;
 use adit_device::netlink::{LinkChange, Netlink};
 use adit_device::process::{Child, Namespaces, SignalMask, block_all_signals, shell_status};
-use adit_device::{Covers, IfIndex};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::mount::{MountFlags, MountPropagationFlags};
 use rustix::process::{

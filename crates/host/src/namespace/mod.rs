@@ -18,6 +18,7 @@
 pub mod attach;
 pub(crate) mod channel;
 mod codes;
+mod covers;
 mod files;
 mod holder;
 mod ids;

@@ -16,17 +16,6 @@ const NEWEST_NUMBER: u32 = 6;
 
 /// Runs without privilege, once `no_new_privs` is set. Descriptors that are open stay open.
 pub(super) fn restrict(needs: &Needs) -> io::Result<()> {
-    restrict_to(needs)?;
-    state::note(|state| state.landlock = version().min(NEWEST_NUMBER));
-    Ok(())
-}
-
-/// The calling thread opens no file.
-pub(super) fn restrict_thread() -> io::Result<()> {
-    restrict_to(&Needs::by_landlock())
-}
-
-fn restrict_to(needs: &Needs) -> io::Result<()> {
     let failed = |error: landlock::RulesetError| io::Error::other(error.to_string());
     // Signals are not restricted: they are passed on to a command.
     let mut ruleset = Ruleset::default()
@@ -47,7 +36,10 @@ fn restrict_to(needs: &Needs) -> io::Result<()> {
         .map_err(failed)?;
     match ruleset.restrict_self().map_err(failed)?.ruleset {
         RulesetStatus::NotEnforced => Err(rustix::io::Errno::OPNOTSUPP.into()),
-        _ => Ok(()),
+        _ => {
+            state::note(|state| state.landlock = version().min(NEWEST_NUMBER));
+            Ok(())
+        }
     }
 }
 

@@ -190,17 +190,6 @@ const STAGES: [(&str, Stage); 4] = [
 /// The place of the last stage.
 const CALLS: usize = 3;
 
-/// Takes everything from the calling thread that writes to open descriptors alone: the sandbox of the others, which share its
-/// memory, would hold nothing without that. What is refused is a matter of those.
-pub fn confine_thread() {
-    let _ = rustix::thread::set_no_new_privs(true);
-    let none = CapabilitySet::empty();
-    let sets =
-        rustix::thread::CapabilitySets { effective: none, permitted: none, inheritable: none };
-    let _ = rustix::thread::set_capabilities(None, sets);
-    let _ = landlock::restrict_thread();
-}
-
 /// Enters the sandbox, for good. Returns what was refused, for a note.
 ///
 /// # Errors

@@ -8,7 +8,7 @@
 //! faults       which links and nodes were made to fail                       captures  of links, into pipes
 //! nodes        hosts and what else there is        programs  which run, in which order       log     their output
 //! outlet       the way out of a NAT                guest     virtual machines                prepared   opened beside the loop
-//! tasks        orders that belong together         journal   events
+//! tasks        orders that belong together         journal   events             metrics    what it counts
 //! ```
 
 mod captures;
@@ -20,6 +20,7 @@ pub(crate) mod guest;
 mod journal;
 mod kernel;
 mod log;
+mod metrics;
 mod nodes;
 mod outlet;
 mod prepared;
@@ -46,6 +47,7 @@ use adit_service::control::name::PLACE;
 use adit_service::control::socket::ControlSocket;
 use adit_service::error::{Error, Kind, Result};
 use adit_service::event::Events;
+use adit_service::metrics::ListenAddress;
 use adit_service::supervisor::Supervisor;
 use adit_topology::plan::Plan;
 use adit_topology::routing;
@@ -70,6 +72,8 @@ pub struct Options {
     pub file: Option<LabFile>,
     /// Its name for control requests; `None`: that of the plan, or `lab`.
     pub name: Option<Name>,
+    /// Where metrics are read by TCP.
+    pub metrics: Option<ListenAddress>,
     /// A pipe or socket: the lab ends when it is closed.
     pub life: Option<OwnedFd>,
 }
@@ -80,13 +84,14 @@ pub struct Options {
 /// # Errors
 /// It cannot start, or has lost its keeper; nothing is left behind then.
 pub fn run(plan: Plan, options: Options, events: Events) -> Result<()> {
-    let Options { file, name, life } = options;
+    let Options { file, name, metrics, life } = options;
     Machine::read().check(Needs::of(&plan))?;
-    let socket = ControlSocket::open(name.or_else(|| plan.lab.name.clone()), LAB)?;
+    let mut socket = ControlSocket::open(name.or_else(|| plan.lab.name.clone()), LAB)?;
     if let (None, Some(note)) = (socket.path(), &socket.note) {
         return Err(Error::new(Kind::Refused, &PLACE, format!("{note}; a lab needs one")));
     }
     socket.note.iter().for_each(|note| events.note(note));
+    socket.set_metrics(metrics.map(ListenAddress::listen).transpose()?);
     let keeper = Keeper::start()?;
     // After the keeper was started: it has signals of its own.
     let signals = Signals::new().map_err(|error| Error::io("read", "signals", &error))?;

@@ -342,6 +342,12 @@ impl Programs {
     }
 
     /// The reports of the programs of a node.
+    /// How all programs are, each with its node.
+    pub(super) fn each(&self) -> impl Iterator<Item = (&NodeName, &str, ProgramState, u64)> {
+        let all = self.all.values();
+        all.map(|one| (&one.node.1, one.wanted.name.as_str(), one.state, one.restarts))
+    }
+
     pub(super) fn report(&self, node: &NodeName) -> Vec<report::Program> {
         let own = self.all.values().filter(|program| program.node.1 == *node);
         own.map(|program| report::Program {

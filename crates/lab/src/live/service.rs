@@ -26,6 +26,7 @@ use adit_service::control::route::Route;
 use adit_service::control::server::Reply;
 use adit_service::error::{Error, Kind, Result};
 use adit_service::event::Event;
+use adit_service::metrics::Snapshot;
 use adit_service::netem::keys::to_json;
 use adit_service::netem::profile::{self, Profiles};
 use adit_service::netem::report::keys_text;
@@ -346,7 +347,7 @@ impl LabService {
         }
     }
 
-    fn problems(&self) -> Vec<String> {
+    pub(super) fn problems(&self) -> Vec<String> {
         let links = self.wiring.names().filter_map(|name| self.wiring.problem(name));
         self.programs.problems().chain(self.faults.problems()).chain(links).collect()
     }
@@ -507,6 +508,7 @@ fn unknown(what: &str, name: &str) -> Error {
 impl Service for LabService {
     type Engine = LabEngine;
     type Change = Change;
+    type Report = report::Lab;
 
     const ROUTES: &'static [Route] = ROUTES;
 
@@ -641,8 +643,12 @@ impl Service for LabService {
         self.answer_path(runner, request, &path).unwrap_or_else(|error| Answer::Now(error.into()))
     }
 
-    fn status(&self, runner: &Loop) -> Result<Value> {
-        value(&self.show(runner))
+    fn metrics(&mut self, runner: &mut Loop) -> Box<dyn Snapshot> {
+        self.sample(runner)
+    }
+
+    fn report(&self, runner: &Loop) -> report::Lab {
+        self.show(runner)
     }
 
     fn replies(&mut self) -> Vec<(http::Ticket, Result<Value>)> {

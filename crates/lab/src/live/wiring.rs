@@ -4,7 +4,7 @@ use crate::engine::{Cable, CableId, Joint, LabEngine, SwitchId};
 use crate::keeper::{NodeKey, Order};
 use adit_device::IfName;
 use adit_engine::PortId;
-use adit_engine::netem::{Direction, Link as Emulated, Seed};
+use adit_engine::netem::{Counts, Direction, Link as Emulated, Seed};
 use adit_engine::switch::{PortConfig, SwitchConfig};
 use adit_packet::Layer;
 use adit_runtime::{ListenerId, Opened, Port, PortNetem, Runner};
@@ -68,6 +68,17 @@ struct Link {
     fails: bool,
     /// What the kernel has counted at a veth pair, from each end.
     kernel: [Counters; 2],
+}
+
+/// What a link counts.
+#[derive(Debug)]
+pub(super) struct LinkCounts {
+    pub(super) name: String,
+    pub(super) is_up: bool,
+    /// What came from each end.
+    pub(super) ways: Option<[Counters; 2]>,
+    /// What the emulation did, from a to b and back.
+    pub(super) emulated: Option<[Counts; 2]>,
 }
 
 /// What a TAP is before it is there.
@@ -425,6 +436,17 @@ impl Wiring {
         })
     }
 
+    /// What links count, for `/metrics`; nothing of those that the kernel joins, which this process does not see.
+    pub(super) fn samples(&self, runner: &Loop) -> Vec<LinkCounts> {
+        let sample = |(name, link): (&LinkName, &Link)| LinkCounts {
+            name: name.to_string(),
+            is_up: !link.fails && link.missing.iter().all(Option::is_none),
+            ways: link.cable.map(|_| [0, 1].map(|end| self.counters(runner, link, end))),
+            emulated: link.emulated_counts(runner),
+        };
+        self.links.iter().map(sample).collect()
+    }
+
     /// Whether all links have an end at a node.
     pub(super) fn is_connected(&self, node: &NodeName) -> bool {
         let ends = self.links.values().flat_map(|link| link.nodes.iter().zip(&link.missing));
@@ -506,12 +528,25 @@ impl Link {
                 egress: report(Direction::BToA),
             });
         }
-        let find = |from: usize| {
-            let at = |end: usize| runner.netem(self.ports[end]?);
-            let near = at(from).and_then(|netem| netem.ingress.as_deref());
-            near.or_else(|| at(1 - from)?.egress.as_deref()).map(LinkReport::new)
-        };
+        let find = |from| self.emulated_from(runner, from).map(LinkReport::new);
         Some(Links { ingress: find(0)?, egress: find(1)? })
+    }
+
+    /// The counts of the same.
+    fn emulated_counts(&self, runner: &Loop) -> Option<[Counts; 2]> {
+        if let ([None, None], Some(cable)) = (self.ports, self.cable) {
+            let netem = runner.engine().netem(cable)?;
+            return Some([netem.counts(Direction::AToB), netem.counts(Direction::BToA)]);
+        }
+        let find = |from| self.emulated_from(runner, from).map(Emulated::counts);
+        Some([find(0)?, find(1)?])
+    }
+
+    /// What emulates the direction from an end, if that is at a port.
+    fn emulated_from<'a>(&self, runner: &'a Loop, end: usize) -> Option<&'a Emulated> {
+        let at = |end: usize| runner.netem(self.ports[end]?);
+        let near = at(end).and_then(|netem| netem.ingress.as_deref());
+        near.or_else(|| at(1 - end)?.egress.as_deref())
     }
 }
 

@@ -331,6 +331,10 @@ impl Port for DatagramPort {
         result
     }
 
+    fn queued(&self) -> Option<usize> {
+        Some(self.egress.queued())
+    }
+
     fn next_timeout(&self) -> Option<Instant> {
         self.retry_at
     }

@@ -71,6 +71,12 @@ impl Egress {
         !self.frames.is_empty()
     }
 
+    /// How many frames wait.
+    #[must_use]
+    pub fn queued(&self) -> usize {
+        self.frames.len()
+    }
+
     /// Sends what goes, queues what does not, and leaves `batch` empty.
     pub fn send(
         &mut self,

@@ -94,6 +94,11 @@ pub trait Port: Any + Send {
         false
     }
 
+    /// How many frames are queued here; `None` if the port does not queue frames.
+    fn queued(&self) -> Option<usize> {
+        None
+    }
+
     /// Whether [`Self::recv`] has more although no descriptor is ready, e.g. in a buffer of its own.
     fn has_more(&self) -> bool {
         false

@@ -117,6 +117,10 @@ impl Port for RecordedPort {
         self.port.wants_room()
     }
 
+    fn queued(&self) -> Option<usize> {
+        self.port.queued()
+    }
+
     fn has_more(&self) -> bool {
         self.port.has_more()
     }

@@ -23,6 +23,7 @@ pub(crate) mod interfaces;
 pub(crate) mod nested;
 pub(crate) mod ports;
 pub(crate) mod segment;
+pub(crate) mod turns;
 
 use crate::netem::PortNetem;
 use crate::panics;
@@ -33,6 +34,7 @@ use crate::runner::core::Core;
 use crate::runner::event::{Event, Next};
 use crate::runner::hubs::ListenerId;
 use crate::runner::ports::Slot;
+use crate::runner::turns::TurnTimes;
 use crate::socket::splice::{Listener, SpliceCounts};
 use crate::wake::clock::{self, Timer};
 use crate::wake::mailbox::{Mailbox, Remote};
@@ -77,6 +79,7 @@ pub struct Runner<E> {
     signals: Option<Signals>,
     mailbox: Option<Mailbox<Self>>,
     alarm: Option<Instant>,
+    turns: TurnTimes,
 }
 
 impl<E: Engine> Runner<E> {
@@ -87,7 +90,8 @@ impl<E: Engine> Runner<E> {
     pub fn new(engine: E, pool: Pool) -> io::Result<Self> {
         let (core, timer) = (Core::new(engine, pool)?, Timer::new()?);
         core.reactor.add(&timer, Source::Timer, Interest::READ)?;
-        Ok(Self { core, timer, signals: None, mailbox: None, alarm: None })
+        let turns = TurnTimes::default();
+        Ok(Self { core, timer, signals: None, mailbox: None, alarm: None, turns })
     }
 
     /// The engine.
@@ -153,6 +157,11 @@ impl<E: Engine> Runner<E> {
     /// The time of the present turn of the loop.
     pub fn now(&self) -> Instant {
         self.core.now
+    }
+
+    /// How long the turns took so far.
+    pub const fn turns(&self) -> &TurnTimes {
+        &self.turns
     }
 
     /// What the engine made, sent and discarded.
@@ -391,8 +400,10 @@ impl<E: Engine> Runner<E> {
     pub fn turn(&mut self, handler: &mut impl Handler<E>) -> io::Result<Next> {
         self.owned(|runner| {
             runner.core.reactor.wait(true)?;
+            runner.turns.begin(clock::now());
             runner.serve_ready(SHARE_MAX);
             let flow = runner.react(handler);
+            runner.turns.end(clock::now());
             let has_more = runner.has_more();
             let at = if has_more { Some(runner.core.now) } else { runner.next_timeout() };
             runner.timer.set(at, runner.core.now)?;
@@ -439,10 +450,13 @@ impl<E: Engine> Runner<E> {
             let at = self.next_timeout();
             self.timer.set(at, self.core.now)?;
         }
+        self.turns.end(clock::now());
         self.core.reactor.wait(has_more)?;
+        let awake = clock::now();
+        self.turns.begin(awake);
         if !has_more {
             // What ended the sleep came before the thread was awake.
-            self.core.now = self.core.now.max(clock::now() - self.timer.wake_age());
+            self.core.now = self.core.now.max(awake - self.timer.wake_age());
         }
         self.serve_ready(SHARE_MAX);
         Ok(())

@@ -66,6 +66,10 @@ pub struct Request {
     pub accept: String,
     /// The number of the last event that the client has.
     pub last_event: Option<String>,
+    /// The name by which the client calls this program, with its port; empty if it has none.
+    pub host: String,
+    /// Whether a page of another origin sends it.
+    pub is_foreign: bool,
     /// Who asks.
     pub from: Ticket,
     /// What the client may do.
@@ -127,29 +131,11 @@ pub fn parse(bytes: &[u8]) -> Parsed {
         _ => Method::Other,
     };
     let is_head = head.method == Some("HEAD");
-    let (mut len, mut accept, mut last_event) = (0, String::new(), None);
-    for field in head.headers.iter() {
-        if field.name.eq_ignore_ascii_case("accept") {
-            // Several fields are one list (RFC 9110, 5.3).
-            accept += &String::from_utf8_lossy(field.value).to_ascii_lowercase();
-            accept.push(',');
-        }
-        if field.name.eq_ignore_ascii_case("last-event-id") {
-            last_event = Some(String::from_utf8_lossy(field.value).trim().to_owned());
-        }
-        if field.name.eq_ignore_ascii_case("transfer-encoding") {
-            return Parsed::Refused(411, "a body must come with its Content-Length".to_owned());
-        }
-        if field.name.eq_ignore_ascii_case("content-length") {
-            let text = std::str::from_utf8(field.value).unwrap_or_default();
-            match text.trim().parse::<usize>() {
-                Ok(number) if number <= BODY_LEN_MAX => len = number,
-                Ok(_) => return Parsed::Refused(413, "the body is too long".to_owned()),
-                Err(_) => return Parsed::Refused(400, "Content-Length is not a number".to_owned()),
-            }
-        }
-    }
-    let Some(body) = bytes.get(head_len..head_len + len) else { return Parsed::Partial };
+    let fields = match Fields::read(head.headers) {
+        Ok(fields) => fields,
+        Err((status, why)) => return Parsed::Refused(status, why.to_owned()),
+    };
+    let Some(body) = bytes.get(head_len..head_len + fields.len) else { return Parsed::Partial };
     let body = match body {
         [] => Value::Null,
         body => match serde_json::from_slice(body) {
@@ -165,10 +151,76 @@ pub fn parse(bytes: &[u8]) -> Parsed {
     };
     let query = query.split('&').filter(|word| !word.is_empty()).map(pair).collect();
     let path = path.to_owned();
+    let is_foreign = fields.is_foreign();
+    let Fields { accept, last_event, host, .. } = fields;
     let (from, rights, files) = (Ticket::default(), Rights::Others, Files::Refused);
-    let request =
-        Request { method, is_head, path, query, body, accept, last_event, from, rights, files };
+    let request = Request {
+        method,
+        is_head,
+        path,
+        query,
+        body,
+        accept,
+        last_event,
+        host,
+        is_foreign,
+        from,
+        rights,
+        files,
+    };
     Parsed::Request(request)
+}
+
+/// The fields of a head that are looked at.
+#[derive(Default)]
+struct Fields {
+    /// The length of the body.
+    len: usize,
+    accept: String,
+    last_event: Option<String>,
+    host: String,
+    origin: Option<String>,
+    /// Browsers send it to hosts that they trust, as localhost (Fetch Metadata).
+    site: String,
+}
+
+impl Fields {
+    /// # Errors
+    ///
+    /// The status and the reason to refuse the request.
+    fn read(headers: &[httparse::Header<'_>]) -> Result<Self, (u16, &'static str)> {
+        let mut fields = Self::default();
+        for field in headers {
+            let text = || String::from_utf8_lossy(field.value).trim().to_owned();
+            match field.name.to_ascii_lowercase().as_str() {
+                "accept" => {
+                    // Several fields are one list (RFC 9110, 5.3).
+                    fields.accept += &text().to_ascii_lowercase();
+                    fields.accept.push(',');
+                }
+                "last-event-id" => fields.last_event = Some(text()),
+                "host" => fields.host = text(),
+                "origin" => fields.origin = Some(text()),
+                "sec-fetch-site" => fields.site = text(),
+                "transfer-encoding" => {
+                    return Err((411, "a body must come with its Content-Length"));
+                }
+                "content-length" => match text().parse::<usize>() {
+                    Ok(number) if number <= BODY_LEN_MAX => fields.len = number,
+                    Ok(_) => return Err((413, "the body is too long")),
+                    Err(_) => return Err((400, "Content-Length is not a number")),
+                },
+                _ => {}
+            }
+        }
+        Ok(fields)
+    }
+
+    /// Whether a page of another site sends the request.
+    fn is_foreign(&self) -> bool {
+        self.origin.as_ref().is_some_and(|origin| *origin != format!("http://{}", self.host))
+            || ["cross-site", "same-site"].contains(&self.site.as_str())
+    }
 }
 
 /// Whatever the bytes are, reading them ends and does not panic: for tests and fuzzing.

@@ -15,10 +15,10 @@
 //! Who may ask: root, the user who runs the program, and the group of the socket; others may read what is not
 //! private. The kernel reports the user (`SO_PEERCRED`, `SO_PEERGROUPS`).
 
+pub mod browser;
 pub mod client;
 mod connection;
 pub mod http;
-pub mod notify;
 pub mod openapi;
 pub mod page;
 pub mod rights;
@@ -30,7 +30,7 @@ pub mod survey;
 #[cfg(test)]
 mod tests;
 
-pub use adit_host::name;
+pub use adit_host::{name, notify};
 
 use crate::error::Entry;
 use adit_host::name::{PLACE, TAKEN};

@@ -38,12 +38,21 @@ pub fn document(kind: &str, routes: &[Route]) -> Value {
         settings.meta_schema = None;
     });
     let mut generator = settings.into_generator();
+    // What may be left out of a body differs from what a reply leaves out, so no component serves both.
+    let mut bodies = SchemaSettings::draft2020_12()
+        .for_deserialize()
+        .with(|settings| {
+            settings.inline_subschemas = true;
+            settings.meta_schema = None;
+        })
+        .into_generator();
     let failure = generator.subschema_for::<Failure>();
     let mut paths = Map::new();
     for route in routes {
         let at = paths.entry(route.path).or_insert_with(|| json!({}));
         if let Some(at) = at.as_object_mut() {
-            at.insert(route.method.as_str().to_ascii_lowercase(), operation(route, &mut generator));
+            let operation = operation(route, &mut generator, &mut bodies);
+            at.insert(route.method.as_str().to_ascii_lowercase(), operation);
         }
     }
     let status =
@@ -71,7 +80,11 @@ pub fn document(kind: &str, routes: &[Route]) -> Value {
     })
 }
 
-fn operation(route: &Route, generator: &mut SchemaGenerator) -> Value {
+fn operation(
+    route: &Route,
+    generator: &mut SchemaGenerator,
+    bodies: &mut SchemaGenerator,
+) -> Value {
     let words = route.path.split(['/', '.']).filter(|part| !part.is_empty());
     let words = words.map(|part| part.trim_matches(['{', '}']));
     let id: Vec<&str> = std::iter::once(route.method.as_str()).chain(words).collect();
@@ -107,8 +120,13 @@ fn operation(route: &Route, generator: &mut SchemaGenerator) -> Value {
             "default": reference("Failure"),
         },
     });
+    if let Some((status, meaning)) = route.also {
+        let mut answer = operation["responses"]["200"].clone();
+        answer["description"] = meaning.into();
+        operation["responses"][status.to_string()] = answer;
+    }
     if let (Some(body), Some(operation)) = (route.body, operation.as_object_mut()) {
-        let schema = body(generator);
+        let schema = body(bodies);
         let required = schema.get("required").and_then(Value::as_array);
         let is_required = required.is_some_and(|keys| !keys.is_empty());
         let content = json!({ JSON: { "schema": schema } });
@@ -132,6 +150,24 @@ pub fn text(generator: &mut SchemaGenerator) -> Schema {
 mod tests {
     use super::*;
     use crate::control::http::Method;
+
+    #[derive(serde::Deserialize, JsonSchema)]
+    #[expect(dead_code, reason = "its schema is what is looked at")]
+    struct Named {
+        name: String,
+        #[serde(default)]
+        vlan: u16,
+    }
+
+    #[test]
+    fn a_body_may_leave_out_what_has_a_default() {
+        let route =
+            Route::change(Method::Post, "/things", "adds one", Some(schema::<Named>), object);
+        let document = document("switch", &[route]);
+        let body = &document["paths"]["/things"]["post"]["requestBody"];
+        assert_eq!(body["content"][JSON]["schema"]["required"], json!(["name"]));
+        assert_eq!(body["required"], true);
+    }
 
     #[test]
     fn a_document_has_each_request_with_its_schemas() {

@@ -18,6 +18,8 @@ const OVERFLOW: u32 = 65534;
 /// What a user may do.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Rights {
+    /// Read what the page shows: all who can connect to its TCP address.
+    Web,
     /// Read what is not private.
     Others,
     /// Read and change everything, and name no file: the program would open it with its own rights.
@@ -47,13 +49,16 @@ impl Rights {
     pub const fn files(self) -> Files {
         match self {
             Self::Owner => Files::Allowed,
-            Self::Members | Self::Others => Files::Refused,
+            Self::Members | Self::Others | Self::Web => Files::Refused,
         }
     }
 
     /// What gives a user the rights of a member.
     #[must_use]
     pub fn remedy(self) -> String {
+        if self == Self::Web {
+            return "Send the request to the control socket.".to_owned();
+        }
         let (user, _) = own();
         format!("Send the request as root, as user {user}, or as a member of the socket's group.")
     }

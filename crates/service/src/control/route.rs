@@ -1,11 +1,13 @@
 //! The requests that a program answers, as a table: from it come the check of each request, the list at
 //! `/`, and the OpenAPI document.
 
+use crate::control::browser::SHOWN;
 use crate::control::http::{JSON, Method, Request};
 use crate::control::rights::Rights;
 use schemars::{JsonSchema, Schema, SchemaGenerator};
 use serde::Serialize;
 use serde_json::{Value, json};
+use std::net::IpAddr;
 
 /// Generates the schema of a body.
 pub type SchemaOf = fn(&mut SchemaGenerator) -> Schema;
@@ -36,6 +38,8 @@ pub struct Route {
     pub reply: (&'static str, SchemaOf),
     /// Who may send it.
     pub access: Access,
+    /// Another status with the same schema, and what it means.
+    pub also: Option<(u16, &'static str)>,
 }
 
 /// A key of a query.
@@ -71,7 +75,8 @@ impl Route {
     #[must_use]
     pub const fn get(path: &'static str, summary: &'static str, reply: SchemaOf) -> Self {
         let (method, access) = (Method::Get, Access::Everybody);
-        Self { method, path, summary, query: &[], body: None, reply: (JSON, reply), access }
+        let (query, body, reply, also): (&[_], _, _, _) = (&[], None, (JSON, reply), None);
+        Self { method, path, summary, query, body, reply, access, also }
     }
 
     /// A change, which members alone may ask for.
@@ -84,7 +89,8 @@ impl Route {
         reply: SchemaOf,
     ) -> Self {
         let access = Access::Members;
-        Self { method, path, summary, query: &[], body, reply: (JSON, reply), access }
+        let (query, reply, also): (&[_], _, _) = (&[], (JSON, reply), None);
+        Self { method, path, summary, query, body, reply, access, also }
     }
 
     /// The same with keys of its query.
@@ -97,6 +103,12 @@ impl Route {
     #[must_use]
     pub const fn for_members(self) -> Self {
         Self { access: Access::Members, ..self }
+    }
+
+    /// The same with another status for the same kind of reply.
+    #[must_use]
+    pub const fn or(self, status: u16, meaning: &'static str) -> Self {
+        Self { also: Some((status, meaning)), ..self }
     }
 
     /// The same with a reply of another media type.
@@ -167,6 +179,26 @@ pub fn of_kind(kind: &str, mut routes: Vec<Route>) -> Vec<Route> {
     routes
 }
 
+/// Checks where a request comes from. Names with a dot are refused: a page of the web can let a name of its own lead
+/// here (DNS rebinding), and a browser would take the replies for those of that page.
+///
+/// # Errors
+/// 403.
+pub fn check_origin(request: &Request) -> Result<(), Refusal> {
+    let name = match request.host.rsplit_once(':') {
+        Some((name, port)) if port.bytes().all(|byte| byte.is_ascii_digit()) => name,
+        _ => request.host.as_str(),
+    };
+    let address = name.trim_start_matches('[').trim_end_matches(']');
+    let is_ours = !name.contains('.') || address.parse::<IpAddr>().is_ok();
+    if is_ours && !request.is_foreign {
+        return Ok(());
+    }
+    let message =
+        format!("permission denied: the request comes from another site: {}", request.host);
+    Err(Refusal::new(403, &message, "Use an address or a name without a dot, as http://localhost."))
+}
+
 /// Checks path, method, user and query of a request.
 ///
 /// # Errors
@@ -188,7 +220,13 @@ pub fn check(routes: &[Route], request: &Request) -> Result<(), Refusal> {
         let refusal = Refusal::new(405, &message, &format!("Use {allow}."));
         return Err(Refusal { allow: Some(allow), ..refusal });
     };
-    if route.access == Access::Members && request.rights == Rights::Others {
+    let is_shown = request.method == Method::Get && SHOWN.contains(&route.path);
+    let is_denied = match request.rights {
+        Rights::Web => !is_shown,
+        Rights::Others => route.access == Access::Members,
+        Rights::Members | Rights::Owner => false,
+    };
+    if is_denied {
         let message = format!(
             "permission denied: {} {} is for root, the user of this program and its group",
             request.method, request.path

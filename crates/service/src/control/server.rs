@@ -1,5 +1,6 @@
 //! The side that is asked.
 
+use crate::control::browser;
 use crate::control::connection::{Connection, Stream, Then};
 use crate::control::http::{self, Method, Parsed, Request, Ticket};
 use crate::control::name::Claim;
@@ -38,6 +39,8 @@ pub const SYSCALLS: &[&str] = &[
 /// Further ones get an error and are closed.
 const CLIENTS_MAX: usize = 64;
 
+/// How many connections wait to be accepted: a hundred programs may ask at once.
+const BACKLOG: i32 = 128;
 /// The most of them that are others: they keep no member out.
 const OTHERS_MAX: usize = 16;
 
@@ -55,9 +58,6 @@ const TICK: Timespec = Timespec { tv_sec: 1, tv_nsec: 0 };
 
 /// How long the last replies are written for at the end.
 const FINISH_WITHIN: Duration = Duration::from_secs(1);
-
-/// How many connections may wait to be accepted.
-const BACKLOG: i32 = 16;
 
 const LISTENER: u64 = u64::MAX;
 const TIMER: u64 = u64::MAX - 1;
@@ -147,6 +147,8 @@ pub struct Server {
     journal: Option<Arc<Journal>>,
     /// The reply with the OpenAPI document, once somebody has asked for it.
     document: Option<Arc<[u8]>>,
+    /// Whether the page is served.
+    has_page: bool,
     /// Accepting failed, for want of descriptors perhaps: the listener rests until the next tick.
     is_resting: bool,
     is_ticking: bool,
@@ -263,6 +265,7 @@ impl Server {
             routes: Vec::new(),
             journal: None,
             document: None,
+            has_page: false,
             is_resting: false,
             is_ticking: false,
             of_others: 0,
@@ -285,6 +288,24 @@ impl Server {
     /// Answers these requests alone, and those for the events of `journal`.
     pub fn describe(&mut self, routes: Vec<Route>, journal: Arc<Journal>) {
         (self.routes, self.journal) = (route::of_kind(self.kind, routes), Some(journal));
+    }
+
+    /// Serves the page as well.
+    pub const fn serve_page(&mut self) {
+        self.has_page = true;
+    }
+
+    /// Takes a client of the page's address, with what it has sent.
+    pub fn admit_visitor(
+        &mut self,
+        socket: OwnedFd,
+        received: Vec<u8>,
+        mut handle: impl FnMut(&Request) -> Reply,
+    ) {
+        if let Some(slot) = self.admit(socket, Rights::Web, received) {
+            self.parse(slot, &mut handle);
+            self.write(slot);
+        }
     }
 
     /// Sends new events to those who follow them.
@@ -335,6 +356,27 @@ impl Server {
         }
     }
 
+    /// Gives away a client whose request will be answered elsewhere, with its socket; `None` if it has gone.
+    pub fn take(&mut self, client: Ticket) -> Option<OwnedFd> {
+        let slot = self.clients.get_mut(client.slot)?;
+        let socket = slot.take_if(|found| found.number == client.number)?.socket;
+        // The descriptor stays open, so it does not leave the epoll set by itself.
+        epoll::delete(&self.epoll, &socket).ok()?;
+        Some(socket)
+    }
+
+    /// How many requests were passed on, how many clients were refused, and how many were closed because they were
+    /// idle, each with the word for it.
+    pub const fn counts(&self) -> [(&'static str, u64); 3] {
+        let Counts { requests, refused, dropped } = self.counts;
+        [("answered", requests), ("refused", refused), ("idle", dropped)]
+    }
+
+    /// What the program is.
+    pub const fn kind(&self) -> &'static str {
+        self.kind
+    }
+
     /// Writes the replies that are left, for a second at most, and gives up the name.
     pub fn finish(mut self) {
         self.send_replies();
@@ -371,33 +413,43 @@ impl Server {
                 return self.arm(true);
             }
         };
-        let refuse = |message: &str, status| {
-            let bytes = http::reply(status, &json!({ "message": message }));
-            // What does not fit into the empty buffer of the socket is not worth waiting for.
-            let _ = rustix::net::send(&socket, &bytes, SendFlags::NOSIGNAL);
-        };
-        let Some(rights) = Rights::of_peer(socket.as_fd(), self.groups) else {
-            self.counts.refused += 1;
-            return refuse("the kernel does not say which user sends the request", 403);
-        };
-        let others = self.clients.iter().flatten().filter(|one| one.rights == Rights::Others);
-        let is_full = rights == Rights::Others && others.count() >= OTHERS_MAX;
+        match Rights::of_peer(socket.as_fd(), self.groups) {
+            Some(rights) => {
+                self.admit(socket, rights, Vec::new());
+            }
+            None => {
+                self.refuse(&socket, "the kernel does not say which user sends the request", 403)
+            }
+        }
+    }
+
+    fn refuse(&mut self, socket: &OwnedFd, message: &str, status: u16) {
+        self.counts.refused += 1;
+        let bytes = http::reply(status, &json!({ "message": message }));
+        // What does not fit into the empty buffer of the socket is not worth waiting for.
+        let _ = rustix::net::send(socket, &bytes, SendFlags::NOSIGNAL);
+    }
+
+    /// Takes a client, unless there are too many; returns its place.
+    fn admit(&mut self, socket: OwnedFd, rights: Rights, received: Vec<u8>) -> Option<usize> {
+        let others = self.clients.iter().flatten().filter(|one| one.rights <= Rights::Others);
+        let is_full = rights <= Rights::Others && others.count() >= OTHERS_MAX;
         let free = self.clients.iter().position(Option::is_none).unwrap_or(self.clients.len());
         if free >= CLIENTS_MAX || is_full {
-            self.counts.refused += 1;
-            return refuse("too many requests at a time", 503);
+            self.refuse(&socket, "too many requests at a time", 503);
+            return None;
         }
         let data = EventData::new_u64(u64::try_from(free).unwrap_or(TIMER));
-        if epoll::add(&self.epoll, &socket, data, EventFlags::IN).is_err() {
-            return;
-        }
+        epoll::add(&self.epoll, &socket, data, EventFlags::IN).ok()?;
         self.accepted += 1;
-        let client = Some(Connection::new(socket, self.accepted, rights));
+        let mut client = Connection::new(socket, self.accepted, rights);
+        client.received = received;
         match self.clients.get_mut(free) {
-            Some(slot) => *slot = client,
-            None => self.clients.push(client),
+            Some(slot) => *slot = Some(client),
+            None => self.clients.push(Some(client)),
         }
         self.arm(true);
+        Some(free)
     }
 
     /// Lets those go that were idle for too long.
@@ -514,13 +566,20 @@ impl Server {
 
     /// The reply, unless the program has it.
     fn answer(&mut self, request: &Request) -> Option<Reply> {
+        if let Err(refusal) = route::check_origin(request) {
+            self.counts.refused += 1;
+            return Some(refusal.into());
+        }
+        if let Some(file) = self.file(request) {
+            return Some(Reply::Whole(file));
+        }
         if !self.routes.is_empty()
             && let Err(refusal) = route::check(&self.routes, request)
         {
             self.counts.refused += 1;
             return Some(refusal.into());
         }
-        if request.rights == Rights::Others {
+        if request.rights <= Rights::Others {
             self.of_others += 1;
             if self.of_others > OTHERS_PER_SECOND {
                 self.counts.refused += 1;
@@ -541,6 +600,16 @@ impl Server {
                 Some(Reply::Whole(self.document.get_or_insert_with(make).clone()))
             }
             (Method::Get, "/events") => Some(self.follow(request)),
+            _ => None,
+        }
+    }
+
+    /// A file of the page, if that is what is asked for.
+    fn file(&self, request: &Request) -> Option<Arc<[u8]>> {
+        let is_browser = request.accept.contains("text/html");
+        match (request.method, request.path.as_str()) {
+            (Method::Get, "/") if self.has_page && is_browser => browser::file("/page"),
+            (Method::Get, path) if self.has_page => browser::file(path),
             _ => None,
         }
     }

@@ -5,18 +5,35 @@ use crate::control::option_of;
 use crate::control::server::Server;
 use crate::error::{Error, Kind, Result};
 use std::io;
+use std::net::TcpListener;
 use std::os::fd::BorrowedFd;
 use std::path::PathBuf;
+use std::time::SystemTime;
 
 /// How many services of one kind can run without a name of their own.
 const NUMBER_MAX: u32 = 64;
+
+/// A socket that listens for clients of the metrics, and of the page if there is one.
+#[derive(Debug)]
+pub struct Listener {
+    /// The socket.
+    pub socket: TcpListener,
+    /// Whether it has the page.
+    pub has_page: bool,
+}
 
 /// A name, and the socket that answers under it.
 #[derive(Debug)]
 pub struct ControlSocket {
     name: Name,
+    /// What the service is, as `switch`.
+    pub(crate) kind: &'static str,
+    /// When it started.
+    pub(crate) started: SystemTime,
     /// `None` while it serves, and where no socket can be created.
     pub(crate) server: Option<Server>,
+    /// Where metrics and the page are read by TCP, if that is wanted.
+    pub(crate) metrics: Option<Listener>,
     /// What the user must know: that there is no socket and why, or that the name is not the usual one.
     pub note: Option<String>,
 }
@@ -38,7 +55,7 @@ impl ControlSocket {
                 Err(error) if error.kind == Kind::Conflict => {}
                 Err(error) => {
                     let note = Some(format!("no control socket: {}", error.report.message));
-                    return Ok(Self { name, server: None, note });
+                    return Ok(Self { note, ..Self::none(name, kind) });
                 }
                 Ok(socket) if number == 1 => return Ok(socket),
                 Ok(socket) => {
@@ -60,7 +77,7 @@ impl ControlSocket {
     pub fn open_if_possible(name: Name, kind: &'static str) -> Self {
         Self::claim(name.clone(), kind).unwrap_or_else(|error| {
             let note = Some(format!("no control socket: {}", error.report.message));
-            Self { name, server: None, note }
+            Self { note, ..Self::none(name, kind) }
         })
     }
 
@@ -70,13 +87,20 @@ impl ControlSocket {
     }
 
     /// The socket of a server that listens already.
-    pub const fn new(name: Name, server: Server) -> Self {
-        Self { name, server: Some(server), note: None }
+    pub fn new(name: Name, server: Server) -> Self {
+        let socket = Self::none(name, server.kind());
+        Self { server: Some(server), ..socket }
+    }
+
+    /// Serves the metrics, and the page if it has it, at this listener as well.
+    pub fn set_metrics(&mut self, listener: Option<Listener>) {
+        self.metrics = listener;
     }
 
     /// A service without a socket.
-    pub const fn none(name: Name) -> Self {
-        Self { name, server: None, note: None }
+    pub fn none(name: Name, kind: &'static str) -> Self {
+        let started = SystemTime::now();
+        Self { name, kind, started, server: None, metrics: None, note: None }
     }
 
     /// The name of the service.

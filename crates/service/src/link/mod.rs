@@ -1,6 +1,7 @@
 //! The emulated link as a service: two ports, and a profile for each direction.
 
 mod health;
+mod metrics;
 pub mod wanted;
 
 use crate::confine;
@@ -12,6 +13,7 @@ use crate::error::{Entry, Error, Kind, Result};
 use crate::event::{Event, Events};
 use crate::helper::Policy;
 use crate::link::wanted::{Plan, WantedLink};
+use crate::metrics::{ListenAddress, Snapshot};
 use crate::netem::keys::{body as profile_keys, to_json};
 use crate::netem::profile::Profiles;
 use crate::netem::report::{End, LinkReport, LinkStatus};
@@ -20,7 +22,7 @@ use crate::sandbox::{self, Sandbox};
 use crate::supervisor::routes::RELOAD;
 use crate::supervisor::{
     Answer, Done, DoneReply, Hangup, Job, Progress, RateLimitedLog, Service, Supervisor, TICK,
-    Trigger, read_request, seed, times, value,
+    Trigger, read_request, seed, times,
 };
 use adit_engine::PortId;
 use adit_engine::netem::{Direction, Netem, NetemConfig};
@@ -29,7 +31,6 @@ use adit_runtime::Opened;
 use adit_runtime::Port;
 use adit_runtime::{Event as LoopEvent, Next};
 use adit_runtime::{ListenerId, Runner, Signals};
-use serde_json::Value;
 
 /// A port or a profile that a link cannot have.
 pub const LINK: Entry = Entry {
@@ -77,7 +78,8 @@ pub fn run(
     events: Events,
 ) -> Result<LinkStatus> {
     events.configure_log(wanted.log.as_ref());
-    let socket = ControlSocket::open(wanted.name.clone(), "netem")?;
+    let mut socket = ControlSocket::open(wanted.name.clone(), "netem")?;
+    socket.set_metrics(wanted.metrics.map(ListenAddress::listen).transpose()?);
     let note = socket.note.clone();
     let seed = match wanted.seed {
         Some(seed) => seed,
@@ -351,6 +353,7 @@ pub const ROUTES: &[Route] = &[
 impl Service for LinkService {
     type Engine = Netem;
     type Change = Change;
+    type Report = LinkStatus;
 
     const ROUTES: &'static [Route] = ROUTES;
 
@@ -394,8 +397,12 @@ impl Service for LinkService {
         self.hangup
     }
 
-    fn status(&self, runner: &Runner<Netem>) -> Result<Value> {
-        value(&self.show(runner))
+    fn metrics(&mut self, runner: &mut Runner<Netem>) -> Box<dyn Snapshot> {
+        self.sample(runner)
+    }
+
+    fn report(&self, runner: &Runner<Netem>) -> LinkStatus {
+        self.show(runner)
     }
 
     fn event(&mut self, runner: &mut Runner<Netem>, event: LoopEvent) -> Next {

@@ -9,6 +9,7 @@ use crate::control::name::Name;
 use crate::error::Error;
 use crate::kinds;
 use crate::log::Filter;
+use crate::metrics::{ListenAddress, of_table};
 use crate::netem::keys::KEYS;
 use crate::netem::profile;
 use crate::netem::profile::Profiles;
@@ -27,6 +28,8 @@ pub struct WantedLink {
     pub profiles: Profiles,
     /// What random decisions are drawn from; `None`: any.
     pub seed: Option<u64>,
+    /// Where metrics are read by TCP, from the start on.
+    pub metrics: Option<ListenAddress>,
     /// What it logs.
     pub log: Option<Filter>,
     /// Whether its ends carry frames or packets.
@@ -53,6 +56,8 @@ pub struct Plan {
     pub ports: Vec<String>,
     /// The seed, in place of the file's.
     pub seed: Option<u64>,
+    /// Where metrics are read by TCP, in place of the file's.
+    pub metrics: Option<ListenAddress>,
     /// A file with a profile, in place of that of the file.
     pub profile: Option<PathBuf>,
     /// Keys of the profile, on top of that.
@@ -88,6 +93,7 @@ struct FromFile {
     ports: Vec<End>,
     profiles: Profiles,
     seed: Option<u64>,
+    metrics: Option<ListenAddress>,
     log: Option<Filter>,
 }
 
@@ -150,6 +156,7 @@ impl Plan {
             ports,
             profiles,
             seed: self.seed.or(file.seed),
+            metrics: self.metrics.or(file.metrics),
             log: file.log,
             layer: layers[0],
         })
@@ -170,6 +177,7 @@ fn of_source(source: &Source, problems: &Problems) -> FromFile {
     let mut table = read::toml(source, problems);
     let name = table.get("name", parsed("a name"));
     let seed = table.get("seed", integer(0..=u64::MAX));
+    let metrics = of_table(&mut table);
     let log = table.get("log", parsed("a filter such as \"netem=debug\""));
     let has_ports = table.has("ports");
     let ports = table.list("ports", |value| {
@@ -191,7 +199,7 @@ fn of_source(source: &Source, problems: &Problems) -> FromFile {
         }
     }
     table.finish();
-    FromFile { name, ports, profiles: profiles.unwrap_or_default(), seed, log }
+    FromFile { name, ports, profiles: profiles.unwrap_or_default(), seed, metrics, log }
 }
 
 fn end_of_source(source: &Source, problems: &Problems) -> Option<End> {

@@ -2,6 +2,7 @@
 
 mod flow_log;
 mod health;
+mod metrics;
 pub mod model;
 mod own_addresses;
 pub mod port;
@@ -18,6 +19,7 @@ use crate::control::route::{Route, schema};
 use crate::control::server::{self, Reply};
 use crate::error::{Error, Kind, Result, SYSTEM};
 use crate::event::Events;
+use crate::metrics::{SCRAPE_SYSCALLS, Snapshot};
 use crate::namespace::attach::Attached;
 use crate::namespace::life::Life;
 use crate::nat::flow_log::FlowLog;
@@ -63,7 +65,7 @@ const RESOLVERS: Token = Token(FIRST_TOKEN + 2);
 pub fn needs() -> Needs {
     let mut needs = Needs { writable: vec![folder()], ..Needs::default() };
     needs.syscalls.extend(adit_runtime::syscalls());
-    needs.syscalls.push(server::SYSCALLS);
+    needs.syscalls.extend([server::SYSCALLS, SCRAPE_SYSCALLS]);
     needs
 }
 
@@ -220,7 +222,7 @@ impl NatService {
         self.ports.clone().unwrap_or_else(|| self.wanted.device.to_string())
     }
 
-    fn report(&self, runner: &Runner<Gateway>) -> Report {
+    fn show(&self, runner: &Runner<Gateway>) -> Report {
         let engine = runner.engine();
         let (config, resolvers) = (engine.nat().config(), engine.forwarder().servers());
         let access = &self.wanted.access;
@@ -362,6 +364,7 @@ pub const ROUTES: &[Route] = &[
 impl Service for NatService {
     type Engine = Gateway;
     type Change = ();
+    type Report = Report;
 
     const ROUTES: &'static [Route] = ROUTES;
 
@@ -375,7 +378,7 @@ impl Service for NatService {
 
     fn answer(&mut self, runner: &mut Runner<Gateway>, request: &Request) -> Answer {
         match (request.method, request.path.as_str()) {
-            (Method::Get, "/nat") => value(&self.report(runner)).into(),
+            (Method::Get, "/nat") => value(&self.show(runner)).into(),
             (Method::Post | Method::Delete, "/nat/published") => {
                 self.change_published(runner, request).into()
             }
@@ -386,8 +389,12 @@ impl Service for NatService {
         }
     }
 
-    fn status(&self, runner: &Runner<Gateway>) -> Result<Value> {
-        value(&self.report(runner))
+    fn metrics(&mut self, runner: &mut Runner<Gateway>) -> Box<dyn Snapshot> {
+        self.sample(runner)
+    }
+
+    fn report(&self, runner: &Runner<Gateway>) -> Report {
+        self.show(runner)
     }
 
     fn event(&mut self, runner: &mut Runner<Gateway>, event: LoopEvent) -> Next {

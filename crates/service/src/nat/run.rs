@@ -3,6 +3,7 @@
 use crate::control::socket::ControlSocket;
 use crate::error::{Error, Result};
 use crate::event::Events;
+use crate::metrics::ListenAddress;
 use crate::namespace::life::Life;
 use crate::nat::publish::Socket;
 use crate::nat::resolvers::ServerFollower;
@@ -42,7 +43,8 @@ pub fn run_until_stopped(
 ) -> Result<()> {
     let failed = |error: std::io::Error| Error::io("start", "the loop", &error);
     let Parts { inside, sockets, life, follower, needs: of_ports, ports } = parts;
-    let socket = ControlSocket::open(wanted.name.clone(), "nat")?;
+    let mut socket = ControlSocket::open(wanted.name.clone(), "nat")?;
+    socket.set_metrics(wanted.metrics.map(ListenAddress::listen).transpose()?);
     socket.note.iter().for_each(|note| events.note(note));
     let name = socket.name().to_string();
     let mut needs = needs();

@@ -2,6 +2,7 @@
 
 use crate::control::name::Name;
 use crate::error::{Error, Result};
+use crate::metrics::ListenAddress;
 use crate::namespace::PrivateFiles;
 use crate::namespace::attach::Interface;
 use crate::nat::resolvers::{Resolvers, ServerFollower};
@@ -57,6 +58,8 @@ pub struct WantedNat {
     pub netem: Option<Profiles>,
     /// Records the packets of the inside.
     pub capture: Option<PathBuf>,
+    /// Where metrics are read by TCP.
+    pub metrics: Option<ListenAddress>,
     /// Names that the name server inside answers by itself, beside `host.adit.internal`.
     pub names: Vec<(HostName, IpAddr)>,
     /// The name servers that it asks; `None`: those of the host, also when they change.
@@ -87,6 +90,7 @@ impl WantedNat {
             publish: Vec::new(),
             netem: None,
             capture: None,
+            metrics: None,
             names: Vec::new(),
             dns: None,
             resolvers: Resolvers::of_host(),

@@ -3,11 +3,11 @@
 use crate::control::http::Request;
 use crate::control::route::Route;
 use crate::error::{Error, Result};
+use crate::metrics::Snapshot;
 use crate::namespace::{Namespaces, Running};
 use crate::supervisor::{Answer, Job, Progress, Service, Trigger};
 use adit_device::process::SignalReader;
 use adit_runtime::{Event, Interest, Next, Runner, Token};
-use serde_json::Value;
 
 /// The end of the command, and the signals that are passed on to it: above all tokens of services.
 const COMMAND: Token = Token(u32::MAX);
@@ -61,6 +61,7 @@ impl<S: Service> Guest<S> {
 impl<S: Service> Service for Guest<S> {
     type Engine = S::Engine;
     type Change = S::Change;
+    type Report = S::Report;
 
     const ROUTES: &'static [Route] = S::ROUTES;
 
@@ -80,8 +81,12 @@ impl<S: Service> Service for Guest<S> {
         self.service.answer(runner, request)
     }
 
-    fn status(&self, runner: &Runner<S::Engine>) -> Result<Value> {
-        self.service.status(runner)
+    fn metrics(&mut self, runner: &mut Runner<S::Engine>) -> Box<dyn Snapshot> {
+        self.service.metrics(runner)
+    }
+
+    fn report(&self, runner: &Runner<S::Engine>) -> S::Report {
+        self.service.report(runner)
     }
 
     fn event(&mut self, runner: &mut Runner<S::Engine>, event: Event) -> Next {

@@ -20,29 +20,35 @@ mod hangup;
 mod limits;
 mod request;
 pub mod routes;
+mod watch;
 
 pub use background::{Job, Trigger};
 pub use hangup::Hangup;
 pub use limits::{RateLimitedLog, random, seed, times};
 pub use request::{Done, DoneReply, read_request, value};
+pub use watch::HealthReply;
 
 use crate::config::value::text;
 use crate::control::http::{Method, Request, Ticket};
 use crate::control::notify::{Status, Watchdog, notify};
 use crate::control::route::Route;
-use crate::control::server::Reply;
+use crate::control::server::{Reply, Server};
 use crate::control::socket::ControlSocket;
 use crate::error::{Error, Result};
 use crate::event::{Event, Events};
+use crate::health::Health;
 use crate::log::LogRequest;
+use crate::metrics::{self, Program, Scrapes, Snapshot};
 use adit_engine::Engine;
 use adit_runtime::Runner;
 use adit_runtime::{Event as LoopEvent, Handler, Interest, Next, Signal, Token};
 use background::BackgroundReader;
+use serde::Serialize;
 use serde_json::Value;
 use std::fmt;
 use std::io;
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
+use watch::Watch;
 
 /// How often a service asks its engine for news and flushes its recordings and events: people read
 /// them.
@@ -57,6 +63,9 @@ const JOB: Token = Token(1);
 /// The timer of the service manager's watchdog.
 const WATCHDOG: Token = Token(2);
 
+/// Clients wait for metrics.
+const METRICS: Token = Token(3);
+
 /// The first token that a service may watch descriptors with.
 pub const FIRST_TOKEN: u32 = 8;
 
@@ -67,6 +76,8 @@ pub trait Service: Sized {
     type Engine: Engine;
     /// What a background job returns: a configuration that was read, ports that were opened.
     type Change: Send + 'static;
+    /// The reported state.
+    type Report: Health + Serialize + fmt::Debug;
 
     /// The requests that [`Service::answer`] and [`Service::job`] take, beside those of every service.
     const ROUTES: &'static [Route];
@@ -90,11 +101,19 @@ pub trait Service: Sized {
     /// Answers a request other than `/reload` and `/stop`.
     fn answer(&mut self, runner: &mut Runner<Self::Engine>, request: &Request) -> Answer;
 
-    /// The reported state: what `show --json` prints.
+    /// The reported state.
+    fn report(&self, runner: &Runner<Self::Engine>) -> Self::Report;
+
+    /// The reported state as JSON: what `show --json` prints.
     ///
     /// # Errors
     /// None in practice: a state consists of numbers and strings.
-    fn status(&self, runner: &Runner<Self::Engine>) -> Result<Value>;
+    fn status(&self, runner: &Runner<Self::Engine>) -> Result<Value> {
+        value(&self.report(runner))
+    }
+
+    /// Copies the counters, for `/metrics`: it must be cheap, as all that takes time is done by the snapshot.
+    fn metrics(&mut self, runner: &mut Runner<Self::Engine>) -> Box<dyn Snapshot>;
 
     /// Handles an event of the loop that is not the supervisor's: a port, a listener, the alarm, a
     /// descriptor that the service watches.
@@ -166,20 +185,27 @@ pub struct Supervisor<S: Service> {
     socket: ControlSocket,
     events: Events,
     background: BackgroundReader<S::Change>,
+    health: Watch<S::Report>,
     /// Made before a sandbox forbids it.
     watchdog: io::Result<Option<Watchdog>>,
+    /// The clients of `/metrics`, once there was one.
+    scrapes: Option<Scrapes>,
     is_stopping: bool,
 }
 
 impl<S: Service> Supervisor<S> {
     /// A supervisor that answers at `socket` and reports to `events`.
     pub fn new(service: S, mut socket: ControlSocket, events: Events) -> Self {
-        let background = BackgroundReader::new();
+        let (background, health) = (BackgroundReader::new(), Watch::new());
         let watchdog = Watchdog::of_environment();
         if let Some(server) = &mut socket.server {
             server.describe(routes::all(S::ROUTES), events.journal().clone());
+            if socket.metrics.as_ref().is_some_and(|listener| listener.has_page) {
+                server.serve_page();
+            }
         }
-        Self { service, socket, events, background, watchdog, is_stopping: false }
+        let (scrapes, is_stopping) = (None, false);
+        Self { service, socket, events, background, health, watchdog, scrapes, is_stopping }
     }
 
     /// Reports that the service is running, to the observer and the service manager.
@@ -207,7 +233,12 @@ impl<S: Service> Supervisor<S> {
             let watched = runner.watch(server, CONTROL, readable);
             watched.map_err(|error| Error::io("watch", "the control socket", &error))?;
         }
+        if self.socket.metrics.is_some() {
+            let started = self.start_scrapes(runner);
+            started.map_err(|error| Error::io("start", "the thread for metrics", &error))?;
+        }
         let result = runner.run(self);
+        self.scrapes = None;
         if !self.service.has_successor() {
             notify(Status::Stopping);
         }
@@ -231,33 +262,104 @@ impl<S: Service> Supervisor<S> {
     }
 
     fn serve(&mut self, runner: &mut Runner<S::Engine>) {
+        self.with_server(runner, |server, handle| server.serve(handle));
+    }
+
+    /// Lets the server do something for which it may ask the service.
+    fn with_server(
+        &mut self,
+        runner: &mut Runner<S::Engine>,
+        work: impl FnOnce(&mut Server, &mut dyn FnMut(&Request) -> Reply),
+    ) {
         let Some(mut server) = self.socket.server.take() else { return };
-        server.serve(|request| {
-            let answer = match (request.method, request.path.as_str()) {
-                (Method::Post, "/reload") => {
-                    self.background.queue(Trigger::Reload(Some(request.from)));
-                    return Reply::Later;
-                }
-                (Method::Post, "/stop") => {
-                    self.is_stopping = true;
-                    let done = vec![format!("'{}' stopped", self.socket.name())];
-                    Answer::from(Ok(Done::new(done).reply))
-                }
-                (Method::Get, "/log") => self.log(LogRequest::Show),
-                (Method::Patch, "/log") => self.change_log(request),
-                _ => self.service.answer(runner, request),
-            };
-            tracing::debug!("{} {}", request.method, request.path);
-            match answer {
-                Answer::Now(reply) => reply,
-                Answer::Promised => Reply::Later,
-                Answer::Later => {
-                    self.background.queue(Trigger::Request(Box::new(request.clone())));
-                    Reply::Later
-                }
+        let mut scrapes = Vec::new();
+        work(&mut server, &mut |request| {
+            if (request.method, request.path.as_str()) == (Method::Get, "/metrics") {
+                scrapes.push((request.from, request.accept.clone(), request.is_head));
+                return Reply::Later;
             }
+            self.answer(runner, request)
         });
+        for (client, accept, is_head) in scrapes {
+            let started = match self.scrapes {
+                Some(_) => Ok(()),
+                None => self.start_scrapes(runner),
+            };
+            match (started, &self.scrapes) {
+                (Ok(()), Some(scrapes)) => {
+                    let socket = server.take(client);
+                    socket.into_iter().for_each(|it| scrapes.hand_over(it, &accept, is_head));
+                }
+                (Err(error), _) => {
+                    let error = Error::io("start", "the thread for metrics", &error);
+                    server.reply(client, &error.into());
+                }
+                (Ok(()), None) => {}
+            }
+        }
         self.socket.server = Some(server);
+    }
+
+    fn answer(&mut self, runner: &mut Runner<S::Engine>, request: &Request) -> Reply {
+        let answer = match (request.method, request.path.as_str()) {
+            (Method::Get, "/health") => {
+                let report = self.service.report(runner);
+                let reply = self.health.judge(report, runner.now());
+                let status = if reply.healthy { 200 } else { 503 };
+                return value(&reply).map_or_else(Reply::from, |body| Reply::Now(status, body));
+            }
+            (Method::Post, "/reload") => {
+                self.background.queue(Trigger::Reload(Some(request.from)));
+                return Reply::Later;
+            }
+            (Method::Post, "/stop") => {
+                self.is_stopping = true;
+                let done = vec![format!("'{}' stopped", self.socket.name())];
+                Answer::from(Ok(Done::new(done).reply))
+            }
+            (Method::Get, "/log") => self.log(LogRequest::Show),
+            (Method::Patch, "/log") => self.change_log(request),
+            _ => self.service.answer(runner, request),
+        };
+        tracing::debug!("{} {}", request.method, request.path);
+        match answer {
+            Answer::Now(reply) => reply,
+            Answer::Promised => Reply::Later,
+            Answer::Later => {
+                self.background.queue(Trigger::Request(Box::new(request.clone())));
+                Reply::Later
+            }
+        }
+    }
+
+    /// Starts the thread for clients of `/metrics`.
+    fn start_scrapes(&mut self, runner: &Runner<S::Engine>) -> io::Result<()> {
+        let scrapes = Scrapes::start(self.socket.metrics.take())?;
+        runner.watch(&scrapes, METRICS, Interest { readable: true, writable: false })?;
+        self.scrapes = Some(scrapes);
+        Ok(())
+    }
+
+    /// Copies the counters for those who wait for them.
+    fn scrape(&mut self, runner: &mut Runner<S::Engine>) {
+        while let Some((socket, received)) = self.scrapes.as_ref().and_then(Scrapes::visitor) {
+            self.with_server(runner, |server, handle| {
+                server.admit_visitor(socket, received, handle)
+            });
+        }
+        let Some(scrapes) = self.scrapes.as_ref().filter(|scrapes| scrapes.is_due()) else {
+            return;
+        };
+        let server = self.socket.server.as_ref();
+        let program = Program {
+            kind: self.socket.kind,
+            started: self.socket.started.duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default(),
+            turns: *runner.turns(),
+            requests: server.map(Server::counts).unwrap_or_default(),
+        };
+        let snapshot = (program, self.service.metrics(runner));
+        let name = self.socket.name().to_string();
+        scrapes.deliver(Box::new(move || metrics::text(name, snapshot)));
     }
 
     /// Sends new events to clients that follow them.
@@ -337,6 +439,7 @@ impl<S: Service> Handler<S::Engine> for Supervisor<S> {
             }
             LoopEvent::Ready(CONTROL) => self.serve(runner),
             LoopEvent::Ready(JOB) => self.apply(runner),
+            LoopEvent::Ready(METRICS) => self.scrape(runner),
             LoopEvent::Ready(WATCHDOG) => {
                 self.watchdog.iter().flatten().for_each(Watchdog::report);
             }

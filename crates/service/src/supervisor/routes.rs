@@ -1,19 +1,25 @@
 //! The requests that every service answers.
 
 use crate::control::http::Method;
-use crate::control::openapi::object;
+use crate::control::openapi::{object, text};
 use crate::control::route::{Parameter, Route, schema};
 use crate::control::server::About;
 use crate::event::Event;
 use crate::journal::Mark;
 use crate::log::{LogChange, LogStatus};
-use crate::supervisor::DoneReply;
+use crate::supervisor::{DoneReply, HealthReply};
 use schemars::{Schema, SchemaGenerator, json_schema};
 
 /// The requests of every service.
-const COMMON: [Route; 6] = [
+const COMMON: &[Route] = &[
     Route::get("/", "what runs here, and the requests that it answers", schema::<About>),
     Route::get("/openapi.json", "this document", object),
+    Route::get(
+        "/health",
+        "what is wrong, each with its cause and a remedy; 503 if something is",
+        schema::<HealthReply>,
+    )
+    .or(503, "Something is wrong."),
     Route::get("/events", "events: those after a number, then each as it happens", line)
         .query(&[
             Parameter::new(
@@ -28,6 +34,8 @@ const COMMON: [Route; 6] = [
             ),
         ])
         .media("application/x-ndjson"),
+    Route::get("/metrics", "metrics for Prometheus; OpenMetrics if 'Accept' asks for it", text)
+        .media("text/plain; version=0.0.4; charset=utf-8"),
     Route::get("/log", "what the program logs, and how much", schema::<LogStatus>),
     Route::change(
         Method::Patch,

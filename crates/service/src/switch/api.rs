@@ -127,17 +127,15 @@ impl SwitchService {
             .iter()
             .map(|mirror| {
                 let wanted = &mirror.wanted;
-                let to = self.target_of(mirror);
-                let of_loop = to.and_then(|id| runner.port(id)).map(|(_, counters)| counters);
-                let missed = to.map_or(0, |to| runner.engine().missed_copies(to));
+                let (frames, missed) = self.copies(runner, mirror);
                 model::Mirror {
                     to: wanted.to.to_string(),
                     ports: wanted.ports.clone(),
                     direction: word_of(&DIRECTIONS, &wanted.direction).to_owned(),
                     filter: wanted.filter.text(),
                     truncate: wanted.truncate,
-                    frames: of_loop.map_or(0, |counters| counters.sent),
-                    missed: missed + of_loop.map_or(0, |counters| counters.queue_full),
+                    frames,
+                    missed,
                 }
             })
             .collect();

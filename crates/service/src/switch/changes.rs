@@ -135,6 +135,7 @@ fn top_keys(wanted: &WantedSwitch) -> Keys {
     put(&mut keys, "name", wanted.name.as_ref().map(ToString::to_string));
     put(&mut keys, "seed", wanted.seed);
     put(&mut keys, "log", wanted.log.as_ref().map(ToString::to_string));
+    put(&mut keys, "metrics", wanted.metrics.map(|address| address.to_string()));
     keys
 }
 

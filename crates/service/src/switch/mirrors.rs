@@ -77,6 +77,15 @@ impl SwitchService {
         }
     }
 
+    /// How many copies went to the target of a mirror, and how many were lost for want of room.
+    pub(super) fn copies(&self, runner: &Runner<Switch>, mirror: &RunningMirror) -> (u64, u64) {
+        let to = self.target_of(mirror);
+        let of_loop = to.and_then(|id| runner.port(id)).map(|(_, counters)| counters);
+        let missed = to.map_or(0, |to| runner.engine().missed_copies(to));
+        let (sent, full) = of_loop.map_or((0, 0), |counters| (counters.sent, counters.queue_full));
+        (sent, missed + full)
+    }
+
     /// Sets the mirrors of the engine after ports or mirrors came or went.
     pub(super) fn set_mirrors(&mut self, runner: &mut Runner<Switch>) -> Result<()> {
         let mut mirrors = Vec::new();

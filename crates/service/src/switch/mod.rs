@@ -7,6 +7,7 @@ pub mod changes;
 pub mod codes;
 pub mod health;
 pub mod keys;
+mod metrics;
 pub mod mirror;
 mod mirrors;
 pub mod model;
@@ -29,10 +30,9 @@ use crate::control::socket::ControlSocket;
 use crate::error::{Error, Result};
 use crate::event::Events;
 use crate::helper::Policy;
+use crate::metrics::{ListenAddress, Snapshot};
 use crate::sandbox::{CapabilitySet, Sandbox};
-use crate::supervisor::{
-    Answer, Hangup, Job, Progress, Service, Supervisor, TICK, Trigger, seed, value,
-};
+use crate::supervisor::{Answer, Hangup, Job, Progress, Service, Supervisor, TICK, Trigger, seed};
 use crate::switch::state::{Numbers, SwitchService};
 use crate::switch::wanted::WantedSwitch;
 use adit_engine::switch::{Accelerate, Switch, SwitchConfig};
@@ -40,7 +40,6 @@ use adit_packet::{Pool, PoolConfig};
 use adit_runtime::{Event as LoopEvent, Next};
 use adit_runtime::{Runner, Signals};
 use plan::Plan;
-use serde_json::Value;
 use std::collections::BTreeSet;
 
 /// What the helper of a switch allows.
@@ -56,7 +55,8 @@ pub fn policy(plan: &Plan) -> Policy {
 /// It cannot start; nothing is left behind then.
 pub fn run(plan: Plan, wanted: WantedSwitch, sandbox: &Sandbox, events: Events) -> Result<()> {
     events.configure_log(wanted.log.as_ref());
-    let socket = ControlSocket::open(wanted.name.clone(), "switch")?;
+    let mut socket = ControlSocket::open(wanted.name.clone(), "switch")?;
+    socket.set_metrics(wanted.metrics.map(ListenAddress::listen).transpose()?);
     let warnings = plan::warnings(&wanted).into_iter().map(|text| format!("warning: {text}"));
     let notes: Vec<String> = socket.note.iter().cloned().chain(warnings).collect();
     let hangup = Hangup::new(plan.config.is_some());
@@ -137,6 +137,7 @@ impl SwitchService {
 impl Service for SwitchService {
     type Engine = Switch;
     type Change = reload::Change;
+    type Report = model::Switch;
 
     const ROUTES: &'static [Route] = ROUTES;
 
@@ -179,8 +180,13 @@ impl Service for SwitchService {
         self.hangup
     }
 
-    fn status(&self, runner: &Runner<Switch>) -> Result<Value> {
-        value(&self.show(runner))
+    fn metrics(&mut self, runner: &mut Runner<Switch>) -> Box<dyn Snapshot> {
+        runner.sync();
+        self.sample(runner)
+    }
+
+    fn report(&self, runner: &Runner<Switch>) -> model::Switch {
+        self.show(runner)
     }
 
     fn event(&mut self, runner: &mut Runner<Switch>, event: LoopEvent) -> Next {

@@ -5,6 +5,7 @@ use crate::config::read;
 use crate::config::source::Source;
 use crate::control::name::Name;
 use crate::error::Result;
+use crate::metrics::ListenAddress;
 use crate::switch::model;
 use crate::switch::port::WantedPort;
 use crate::switch::wanted::WantedSwitch;
@@ -24,6 +25,8 @@ pub struct Plan {
     pub mirrors: Vec<String>,
     /// The seed, in place of the file's.
     pub seed: Option<u64>,
+    /// Where metrics are read by TCP, in place of the file's.
+    pub metrics: Option<ListenAddress>,
     /// Keys of the switch itself, in place of the file's.
     pub switch: Vec<(&'static str, String)>,
 }
@@ -58,6 +61,7 @@ impl Plan {
         problems.check(what)?;
         lab.name = self.name.clone().or(lab.name);
         lab.seed = self.seed.or(lab.seed);
+        lab.metrics = self.metrics.or(lab.metrics);
         Ok(lab)
     }
 }

@@ -81,6 +81,7 @@ impl SwitchService {
             name: wanted.name.clone(),
             seed: wanted.seed,
             log: wanted.log.clone(),
+            metrics: wanted.metrics,
             switch: SwitchConfig {
                 seed: wanted.switch.seed,
                 // It cannot change while the switch runs.

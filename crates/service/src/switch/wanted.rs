@@ -10,6 +10,7 @@ use crate::config::value::{boolean, duration, integer, mac, one_of, parsed, path
 use crate::control::name::Name;
 use crate::filter::Filter;
 use crate::log::Filter as LogFilter;
+use crate::metrics::{ListenAddress, of_table};
 use crate::switch::mirror::{DIRECTIONS, MirrorTo, WantedFilter, WantedMirror};
 use crate::switch::port::{WantedPort, vlan};
 use adit_device::MacAddr;
@@ -26,6 +27,8 @@ pub struct WantedSwitch {
     pub seed: Option<u64>,
     /// What it logs.
     pub log: Option<LogFilter>,
+    /// Where metrics are read by TCP, from the start on.
+    pub metrics: Option<ListenAddress>,
     /// The switch itself; its mirrors are those of [`Self::mirrors`].
     pub switch: SwitchConfig,
     /// Its ports, each with a name of its own.
@@ -61,13 +64,20 @@ impl WantedSwitch {
         let name = table.get("name", parsed("a name"));
         let seed = table.get("seed", integer(0..=u64::MAX));
         let log = table.get("log", parsed("a filter such as \"switch=debug\""));
+        let metrics = of_table(&mut table);
         let switch = table.table("switch").map(|mut table| {
             let switch = read_switch(&mut table, SwitchConfig::default());
             table.finish();
             switch
         });
-        let mut lab =
-            Self { name, seed, log, switch: switch.unwrap_or_default(), ..Self::default() };
+        let mut lab = Self {
+            name,
+            seed,
+            metrics,
+            log,
+            switch: switch.unwrap_or_default(),
+            ..Self::default()
+        };
         for mut table in table.tables("port") {
             let port = WantedPort::from_table(&mut table);
             if let Some(mut port) = port {

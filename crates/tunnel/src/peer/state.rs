@@ -31,6 +31,7 @@ impl Peer {
         self.reassembly.sent().encode(to);
         (self.bytes_sent, self.bytes_received).encode(to);
         (self.last_handshake, self.last_authentic).encode(to);
+        self.round_trip.encode(to);
         self.is_awaited.encode(to);
         let mut drops = self.drops.clone();
         let waiting = self.queue.len() + self.shapers.len();
@@ -55,6 +56,7 @@ impl Peer {
         peer.reassembly.restore(Codec::decode(from)?);
         (peer.bytes_sent, peer.bytes_received) = Codec::decode(from)?;
         (peer.last_handshake, peer.last_authentic) = Codec::decode(from)?;
+        peer.round_trip = Codec::decode(from)?;
         peer.is_awaited = Codec::decode(from)?;
         peer.drops = decode_drops(from)?;
         let indices: Vec<u32> = peer.indices().collect();

@@ -51,7 +51,9 @@ impl Attempt {
     }
 }
 
-codec! { Timers { retry, keepalive, keepalive_again, answer, persistent, forget, attempt, unanswered } }
+codec! {
+    Timers { retry, keepalive, keepalive_again, answer, persistent, forget, attempt, unanswered }
+}
 
 impl Timers {
     /// The next moment at which something is due.

@@ -12,7 +12,7 @@ use alloc::vec::Vec;
 use core::time::Duration;
 
 use adit_engine::{DropCounts, DropReason, Endpoint, Engine, Handled, Outbox, PortId};
-use adit_packet::{Instant, Layer, PacketBuf};
+use adit_packet::{Instant, IpPrefix, Layer, PacketBuf};
 
 use crate::allowed_ips::AllowedIps;
 use crate::config::{PeerConfig, PeerMode, Random, TunnelConfig};
@@ -202,6 +202,12 @@ impl Tunnel {
     pub fn peer_config(&self, key: &PublicKey) -> Option<PeerConfig> {
         let peer = self.peer(key)?;
         Some(PeerConfig { endpoint: peer.endpoint, ..peer.config.clone() })
+    }
+
+    /// The networks behind a peer.
+    #[must_use]
+    pub fn allowed_ips(&self, key: &PublicKey) -> Option<&[IpPrefix]> {
+        self.peer(key).map(|peer| peer.config.allowed_ips.as_slice())
     }
 
     /// Removes a peer; `false` if there is none with that key.

@@ -13,7 +13,7 @@ use crate::shared::Shared;
 use crate::tunnel::Tunnel;
 
 /// The version of the format of [`Tunnel::state`]. Any change of a struct in it is another format.
-pub const STATE_VERSION: u16 = 1;
+pub const STATE_VERSION: u16 = 2;
 
 impl Tunnel {
     /// The state as bytes, keys included: all that another process needs to continue the sessions. It is for the same

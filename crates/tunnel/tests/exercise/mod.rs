@@ -87,6 +87,27 @@ pub(crate) fn control(bytes: &[u8]) {
     assert!(sent.iter().any(|(to, came)| *to == Endpoint::Port(DEVICE) && came.len() == 60));
 }
 
+/// Bytes as changes to the state of a tunnel with a session that another process takes over, and as the whole of it: what is
+/// restored can be used, and gives a state again.
+pub(crate) fn state(bytes: &[u8]) {
+    let mut side = Side::new(PeerMode::Packets);
+    let mut changed = side.tunnel.state().to_vec();
+    for change in bytes.chunks_exact(3) {
+        let at = usize::from(u16::from_le_bytes([change[0], change[1]])) % changed.len();
+        changed[at] = change[2];
+    }
+    for state in [&changed[..], bytes] {
+        let config = TunnelConfig { device: Some(DEVICE), ..TunnelConfig::default() };
+        let Some(restored) = Tunnel::restore(config, Box::new(|bytes| bytes.fill(3)), state) else {
+            continue;
+        };
+        side.tunnel = restored;
+        side.handle(at(), &[4; 64], VnetHeader::default());
+        side.tunnel.handle_timeout(NOW + core::time::Duration::from_secs(400), &mut side.out);
+        assert!(!side.tunnel.state().is_empty());
+    }
+}
+
 /// Bytes as messages of an exchange of post-quantum keys from a peer that knows the keys of the session. The first byte
 /// of each piece says which message it is, and whether its numbers are below the modulus of ML-KEM. An offer has at most one
 /// answer, and an answer to an offer that was not made has none.

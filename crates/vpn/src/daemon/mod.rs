@@ -12,6 +12,7 @@
 
 mod handover;
 pub mod host;
+mod metrics;
 mod routes;
 mod wg;
 
@@ -46,10 +47,10 @@ use adit_service::control::route::Route;
 use adit_service::control::server::Reply;
 use adit_service::error::{Error, Kind, Result, SYSTEM};
 use adit_service::event::Events;
+use adit_service::metrics::Snapshot;
 use adit_service::supervisor::{Answer, Done, FIRST_TOKEN, Job, Progress, Service, Trigger, value};
 use adit_tunnel::{PublicKey, TunnelEvent};
 use rustix::io::Errno;
-use serde_json::Value;
 use std::io;
 use std::time::{Duration, SystemTime};
 
@@ -63,8 +64,7 @@ const READABLE: Interest = Interest { readable: true, writable: false };
 /// How often the engine gets the wall clock, which may be set at any time.
 const CLOCK_EVERY: Duration = Duration::from_secs(60);
 
-/// A device that is deleted twice in this time is not created again: that was on purpose, and nothing is
-/// created and deleted without end.
+/// A device that is deleted twice in this time is not created again: that was on purpose.
 const RECREATE_GAP_MIN: Duration = Duration::from_secs(1);
 
 /// The owner of the loop and of everything beside it.
@@ -194,9 +194,7 @@ impl Daemon {
     /// # Errors
     /// ENOMEM; ENOSPC: more peers than ports.
     pub fn begin(&mut self, runner: &mut Runner<TunnelEngine>) -> io::Result<()> {
-        if let Some(uapi) = &self.uapi {
-            runner.watch(uapi, UAPI, READABLE)?;
-        }
+        self.uapi.iter().try_for_each(|uapi| runner.watch(uapi, UAPI, READABLE))?;
         self.host.monitors().try_for_each(|fd| runner.watch(fd, MONITOR, READABLE))?;
         runner.watch(self.host.results_fd(), HOST, READABLE)?;
         self.set_clock(runner);
@@ -234,8 +232,7 @@ impl Daemon {
         self.endpoints.attach_pipe(runner, pipe, peer)
     }
 
-    /// Ends: saves the timestamps, runs the hooks of the peers that are connected, and waits for the jobs on
-    /// the host's thread.
+    /// Ends: saves timestamps, runs hooks of connected peers, and waits for jobs on the host's thread.
     #[must_use]
     pub fn end(mut self, runner: &Runner<TunnelEngine>) -> Ended {
         if let Some(save) = self.timestamps.begin_save(&runner.engine().tunnel) {
@@ -395,9 +392,8 @@ impl Daemon {
         Next::Continue
     }
 
-    /// The device is gone. One that was deleted is created again, with everything that was on it; sessions
-    /// go on, as they do not depend on it. Hooks are not run again: what they did outside of the device is
-    /// still there.
+    /// The device is gone. One that was deleted is created again, with everything that was on it; sessions do not
+    /// depend on it. Hooks are not run again: what they did outside of the device is still there.
     fn device_gone(&mut self, runner: &Runner<TunnelEngine>, why: &Gone) -> Next {
         let now = runner.now();
         let is_meant = self.recreated_at.is_some_and(|at| now.since(at) < RECREATE_GAP_MIN);
@@ -510,6 +506,7 @@ impl Daemon {
 impl Service for Daemon {
     type Engine = TunnelEngine;
     type Change = Change;
+    type Report = state::View;
 
     const ROUTES: &'static [Route] = ROUTES;
 
@@ -576,9 +573,13 @@ impl Service for Daemon {
         }
     }
 
-    fn status(&self, runner: &Runner<TunnelEngine>) -> Result<Value> {
+    fn metrics(&mut self, runner: &mut Runner<TunnelEngine>) -> Box<dyn Snapshot> {
+        metrics::sample(runner, &self.loaded, self.plan.mode)
+    }
+
+    fn report(&self, runner: &Runner<TunnelEngine>) -> state::View {
         let (name, missing) = (self.loaded.name.to_string(), self.host.missing());
-        value(&state::view(runner, &self.endpoints, &self.rates, name, self.plan.mtu, missing))
+        state::view(runner, &self.endpoints, &self.rates, name, self.plan.mtu, missing)
     }
 
     fn event(&mut self, runner: &mut Runner<TunnelEngine>, event: Event) -> Next {

@@ -176,7 +176,7 @@ impl<'a> Reader<'a> {
         let end = line.find('#').unwrap_or(line.len()).max(bom);
         let content = Piece { text: &line[bom..end], at: at + bom }.trimmed();
         if content.text.is_empty() {
-            return;
+            return self.comment(line.get(end + 1..).unwrap_or_default());
         }
         if content.text.starts_with('[') {
             return self.header(&content);
@@ -211,6 +211,19 @@ impl<'a> Reader<'a> {
                 Section::Unknown
             }
         };
+    }
+
+    /// A comment below `[Peer]` and above its first setting is the name of the peer, as the exporter for `wg` has it.
+    fn comment(&mut self, text: &str) {
+        let Section::Peer(section) = &mut self.section else { return };
+        if section.keys.is_empty() && section.peer.name.is_none() {
+            let text = text.trim_start_matches('#').trim();
+            let given = text.strip_prefix("friendly_name").map(str::trim_start);
+            let given = given.and_then(|rest| rest.strip_prefix('=')).map(str::trim);
+            // Something else with '=' is a setting that was commented out.
+            let name = given.or((!text.contains('=')).then_some(text));
+            section.peer.name = name.and_then(|name| values::peer_name(name).ok());
+        }
     }
 
     fn end_section(&mut self) {

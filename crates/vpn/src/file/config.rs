@@ -3,11 +3,13 @@
 use adit_device::netlink::IpPrefix;
 use adit_device::{IfName, Mode};
 use adit_service::log::Filter;
+use adit_service::metrics::ListenAddress;
 use adit_tunnel::{PostQuantum, PresharedKey, PrivateKey, PublicKey, Shape, SuitePolicy, Vxlan};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use std::fmt;
 use std::net::{IpAddr, SocketAddr};
+use std::sync::Arc;
 use std::time::Duration;
 
 /// A tunnel: this end and its peers.
@@ -58,6 +60,8 @@ pub struct Interface {
     pub save_config: bool,
     /// The address from which it sends; any if there is none.
     pub source: Option<IpAddr>,
+    /// Where metrics are read by TCP, from the start on.
+    pub metrics: Option<ListenAddress>,
     /// The TCP port that peers may connect to.
     pub listen_tcp: Option<u16>,
     /// The bridge that a TAP device becomes a port of.
@@ -112,6 +116,8 @@ impl fmt::Display for Hook {
 pub struct Peer {
     /// By which it is known.
     pub public_key: PublicKey,
+    /// What people call it.
+    pub name: Option<Arc<str>>,
     /// The key that both were given.
     pub preshared_key: Option<PresharedKey>,
     /// The networks behind it: destinations that are sent to it, sources that it may have.
@@ -165,6 +171,7 @@ impl Peer {
     pub const fn new(public_key: PublicKey) -> Self {
         Self {
             public_key,
+            name: None,
             preshared_key: None,
             allowed_ips: Vec::new(),
             endpoint: None,

@@ -87,6 +87,7 @@ impl Reader {
             hooks: Hooks::default(),
             save_config: false,
             source: table.get("source", value::parsed("an IP address")),
+            metrics: adit_service::metrics::of_table(table),
             listen_tcp: table.get("listen_tcp", value::integer(1..=u16::MAX)),
             master: table.get("master", value::parsed("the name of a bridge")),
             is_transient: table.get("persist", value::boolean) == Some(false),
@@ -138,6 +139,7 @@ impl Reader {
 
     fn peer(&mut self, table: &mut Table<'_>) -> Option<Peer> {
         let public_key = table.required("public_key", by(key));
+        let name = table.get("name", by(values::peer_name));
         let preshared_key = self.secret(table, "preshared_key", "preshared_key_file");
         let mut allowed_ips = table.list("allowed_ips", by(values::network));
         let endpoint = table.get("endpoint", by(values::endpoint));
@@ -175,6 +177,7 @@ impl Reader {
                 .unwrap_or_default(),
             up: self.hook(table, "up"),
             down: self.hook(table, "down"),
+            name,
             preshared_key,
             allowed_ips,
             endpoint,

@@ -4,10 +4,14 @@ use crate::file::config::{Hook, PeerEndpoint, Table};
 use adit_device::netlink::IpPrefix;
 use adit_tunnel::{PostQuantum, SuitePolicy, UnknownSuite};
 use std::net::{IpAddr, Ipv6Addr, SocketAddr};
+use std::sync::Arc;
 use std::time::Duration;
 
 /// The longest name of a host: RFC 1035, section 2.3.4.
 const HOST_LEN_MAX: usize = 253;
+
+/// The longest name of a peer: it is on a line with others.
+const NAME_LEN_MAX: usize = 64;
 
 /// The MTUs that the kernel takes for a TUN device.
 const MTU_MIN: u32 = 68;
@@ -24,6 +28,15 @@ pub fn address(text: &str) -> Result<IpPrefix> {
 /// A network: bits beyond the prefix are cleared, as `wg` does.
 pub fn network(text: &str) -> Result<IpPrefix> {
     address(text).map(IpPrefix::network)
+}
+
+/// The name of a peer for people.
+pub fn peer_name(text: &str) -> Result<Arc<str>> {
+    let is_name = (1..=NAME_LEN_MAX).contains(&text.chars().count());
+    if is_name && !text.contains(char::is_control) {
+        return Ok(text.into());
+    }
+    Err(format!("expected a name of 1 to {NAME_LEN_MAX} characters"))
 }
 
 /// The port of UDP, 0 for one that the kernel chooses.

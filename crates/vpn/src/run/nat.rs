@@ -34,7 +34,7 @@ fn serve(
     events: &Events,
 ) -> Result<u8> {
     let attached = open(&Target::Process(namespaces.pid()), wanted)?;
-    let socket = options.control_socket(wanted.name.as_ref(), "nat", events)?;
+    let socket = options.control_socket(wanted.name.as_ref(), "nat", wanted.metrics, events)?;
     let name = socket.name().to_string();
     let (mut runner, nat) =
         NatService::start(name, wanted.clone(), attached, sockets, None, follower, events.clone())?;

@@ -5,6 +5,7 @@ use adit_service::control::name::Name;
 use adit_service::control::socket::ControlSocket;
 use adit_service::error::{Error, Result};
 use adit_service::event::Events;
+use adit_service::metrics::ListenAddress;
 use adit_service::namespace::{self, Command, Namespaces, PrivateFiles, Wanted};
 use adit_service::nat::wanted::WantedNat;
 use adit_service::netem::profile::Profiles;
@@ -35,6 +36,8 @@ pub struct WantedTunnel {
     pub capture: Option<PathBuf>,
     /// How it is called.
     pub name: Option<Name>,
+    /// Where metrics are read by TCP.
+    pub metrics: Option<ListenAddress>,
     /// Names of hosts that the command knows, as in `/etc/hosts`.
     pub names: Vec<(HostName, IpAddr)>,
 }
@@ -94,9 +97,10 @@ impl Options {
         &self,
         name: Option<&Name>,
         kind: &'static str,
+        metrics: Option<ListenAddress>,
         events: &Events,
     ) -> Result<ControlSocket> {
-        let socket = match name {
+        let mut socket = match name {
             Some(name) => ControlSocket::open(Some(name.clone()), kind)?,
             None => {
                 let name = format!("run-{}", std::process::id()).parse().map_err(Error::usage)?;
@@ -104,6 +108,7 @@ impl Options {
             }
         };
         socket.note.iter().for_each(|note| events.detail(note));
+        socket.set_metrics(metrics.map(ListenAddress::listen).transpose()?);
         Ok(socket)
     }
 

@@ -5,6 +5,7 @@ use crate::daemon::Ended;
 use crate::engine::TunnelEngine;
 use crate::file::conf::HookPolicy;
 use crate::file::config::{Config, Interface as TunnelInterface, Table};
+use crate::file::load::Loaded;
 use crate::host::changes::HostChanges;
 use crate::host::plan::{Plan, Seen, path_mtu};
 use crate::host::timestamps;
@@ -40,18 +41,11 @@ pub(super) fn run(options: &Options, wanted: &WantedTunnel, events: &Events) -> 
         device_netns: Some(String::new()),
         pipe: Pipe::None,
         sandbox: Level::Off,
+        metrics: None,
         faster: 1,
     };
-    let mut loaded = up.load()?;
-    if loaded.config.mode() == Mode::Tap {
-        return Err(Error::usage("the tunnel of a command carries packets, not frames"));
-    }
-    let interface = &mut loaded.config.interface;
-    // There is no other way out, so the main table is enough, and nothing can leave in clear.
-    if interface.table == Table::Auto {
-        interface.table = Table::Number(TABLE_MAIN);
-    }
-    (interface.kill_switch, interface.block_ipv6) = (false, false);
+    let loaded = load(&up)?;
+    let interface = &loaded.config.interface;
     let files = PrivateFiles { resolv_conf: resolv_conf(interface), hosts: hosts(&wanted.names) };
     let peers = loaded.config.peers.iter();
     let endpoints = peers.filter_map(|peer| peer.endpoint.as_ref()?.address());
@@ -68,7 +62,8 @@ pub(super) fn run(options: &Options, wanted: &WantedTunnel, events: &Events) -> 
         recording.map(|path| Recording::packets(path, &loaded.name.to_string())).transpose()?;
     crate::memory::hide();
     let signals = Running::signals().map_err(failed)?;
-    let socket = options.control_socket(wanted.name.as_ref(), "tunnel", events)?;
+    let metrics = wanted.metrics.or(loaded.config.interface.metrics);
+    let socket = options.control_socket(wanted.name.as_ref(), "tunnel", metrics, events)?;
     let given = Box::new(Given(Some(device)));
     let changes = HostChanges::new(loaded.name, Some(target.open()?), given);
     // Now, as the tunnel starts threads.
@@ -108,6 +103,21 @@ pub(super) fn run(options: &Options, wanted: &WantedTunnel, events: &Events) -> 
         (None, Some(failure)) => Err(failure),
         (None, None) => Ok(KILLED),
     }
+}
+
+/// Reads the files of a tunnel whose device is the command's only way out.
+fn load(up: &up::Options) -> Result<Loaded> {
+    let mut loaded = up.load()?;
+    if loaded.config.mode() == Mode::Tap {
+        return Err(Error::usage("the tunnel of a command carries packets, not frames"));
+    }
+    let interface = &mut loaded.config.interface;
+    // There is no other way out, so the main table is enough, and nothing can leave in clear.
+    if interface.table == Table::Auto {
+        interface.table = Table::Number(TABLE_MAIN);
+    }
+    (interface.kill_switch, interface.block_ipv6) = (false, false);
+    Ok(loaded)
 }
 
 /// The system calls of a tunnel, beside those of its loop: names are resolved, timestamps are written to files, pages

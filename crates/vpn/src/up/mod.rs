@@ -40,6 +40,7 @@ use adit_service::helper::{self, RemoteExecutor};
 use adit_service::host::action::Action;
 use adit_service::host::executor::{Executor, HostExecutor};
 use adit_service::host::stale::{find_stale, kill_switch};
+use adit_service::metrics::ListenAddress;
 use adit_service::sandbox::{Level, Sandbox};
 use adit_service::supervisor::Supervisor;
 use adit_tunnel::{PrivateKey, Random, Timing, Tunnel, TunnelConfig};
@@ -65,6 +66,8 @@ pub struct Options {
     pub pipe: Pipe,
     /// How much of the sandbox is needed.
     pub sandbox: Level,
+    /// Where metrics are read by TCP, in place of the file's.
+    pub metrics: Option<ListenAddress>,
     /// The factor by which all intervals of the protocol are shorter, for tests; 1 otherwise.
     pub faster: u32,
     /// Whether nobody waits for this process: then it ends when [another one](crate::upgrade) has taken over.
@@ -152,7 +155,9 @@ impl Options {
         startup.prepare(&loaded, &mut changes, events)?;
         let hooks = loaded.config.interface.hooks.clone();
         let uapi = listen_for_wg(name, events);
-        let socket = ControlSocket::new(claim.name().clone(), Server::bind(claim, "tunnel")?);
+        let mut socket = ControlSocket::new(claim.name().clone(), Server::bind(claim, "tunnel")?);
+        let metrics = self.metrics.or(loaded.config.interface.metrics);
+        socket.set_metrics(metrics.map(ListenAddress::listen).transpose()?);
         let installed = self.installed(&socket, sandbox)?;
         let pipe = self.pipe.open()?;
         let priority = RaisedPriority::new();

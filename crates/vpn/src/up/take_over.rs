@@ -63,6 +63,7 @@ impl Options {
         events: &Events,
     ) -> Result<(Runner<TunnelEngine>, Supervisor<Daemon>, bool)> {
         let prepared = self.prepare(events)?;
+        let metrics = self.metrics.or(prepared.loaded.config.interface.metrics);
         let mut inheritance = predecessor.inherit()?;
         let (pid, waits) = (inheritance.passed.pid, inheritance.passed.waits);
         let (mut runner, mut daemon, mut socket) =
@@ -74,6 +75,12 @@ impl Options {
             socket.own().map_err(|error| Error::io("take over", "the control socket", &error));
         owned?;
         predecessor.running()?;
+        if let Some(address) = metrics {
+            // The other process has the port until it ends.
+            events.note(format!(
+                "metrics are not served at {address} until a restart, but at the control socket"
+            ));
+        }
         let gap = runner.now().since(now);
         events.detail(format_args!("took over from process {pid} in {} ms", gap.as_millis()));
         Ok((runner, Supervisor::new(daemon, socket, events.clone()), waits))
@@ -170,7 +177,7 @@ impl Options {
             let claim = Claim::adopt(socket_name.clone(), inheritance.fd()?).map_err(failed)?;
             ControlSocket::new(socket_name, Server::adopt(claim, "tunnel", inheritance.fd()?)?)
         } else {
-            ControlSocket::none(socket_name)
+            ControlSocket::none(socket_name, "tunnel")
         };
         let uapi = inheritance.passed.uapi.then(|| inheritance.fd()).transpose()?;
         let uapi = uapi.map(|fd| UapiSocket::adopt(&name.to_string(), fd));

@@ -2,6 +2,7 @@
 
 use crate::commands::background::{Detached, detach};
 use crate::commands::lab::wanted::Wanted;
+use crate::commands::web::Web;
 use crate::context::Context;
 use crate::exit::Exit;
 use crate::show::events::{Json, LogArgs};
@@ -35,6 +36,8 @@ pub(crate) struct Args {
     /// Name of the lab, for the other subcommands
     #[arg(long, value_name = "NAME")]
     name: Option<Name>,
+    #[command(flatten)]
+    web: Web,
     /// Return when the lab is ready; it continues in the background
     #[arg(short, long)]
     detach: bool,
@@ -114,19 +117,19 @@ impl Args {
             return detach();
         }
         let file = self.wanted.lab_file()?;
-        let name = self.name;
+        let (name, metrics) = (self.name, self.web.address()?);
         if self.detached {
             // Outlive the terminal. The call fails only if we lead a session already, which is fine.
             let _ = rustix::process::setsid();
             let events = self.log.begin(output, TargetId::LAB, Json::Log)?;
             let events = Events::new(Background { events, exit: Exit::Ok });
-            live::run(wanted, Options { file, name, life: None }, events)?;
+            live::run(wanted, Options { file, name, metrics, life: None }, events)?;
         } else {
             let life = self.while_stdin.then(|| std::io::stdin().as_fd().try_clone_to_owned());
             let life =
                 life.transpose().map_err(|error| Error::io("read", "standard input", &error))?;
             let events = self.log.begin(output, TargetId::LAB, Json::Stdout)?;
-            live::run(wanted, Options { file, name, life }, events)?;
+            live::run(wanted, Options { file, name, metrics, life }, events)?;
         }
         Ok(Exit::Ok)
     }

@@ -105,7 +105,9 @@ fn page(histories: &[(String, HistoryView)]) -> Page {
     let points = |history: &HistoryView, value: &dyn Fn(&SlotView, f64) -> Option<f64>| {
         // The last slot is not over yet.
         let time = |slot: &SlotView| slot.age_s.clamp(0.5, float(history.every_s));
-        let point = |slot: &SlotView| Some((-slot.age_s, value(slot, time(slot))?));
+        // A point stands in the middle of its slot.
+        let at = |slot: &SlotView| time(slot) / 2.0 - slot.age_s;
+        let point = |slot: &SlotView| Some((at(slot), value(slot, time(slot))?));
         history.slots.iter().filter_map(point).collect::<Vec<_>>()
     };
     let bits = |bytes: u64, time: f64| Some(float(bytes) * 8.0 / time);

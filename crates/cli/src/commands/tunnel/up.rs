@@ -2,6 +2,7 @@
 
 use crate::commands::background::{Detached, detach};
 use crate::commands::running::Named;
+use crate::commands::web::Web;
 use crate::context::Context;
 use crate::exit::Exit;
 use crate::show::events::{Json, LogArgs};
@@ -62,6 +63,8 @@ pub(crate) struct UpArgs {
     /// Connect to the peer through a program, such as 'ssh HOST adit tunnel up --stdio FILE' (no shell)
     #[arg(long, value_name = "COMMAND", value_parser = values::hook, conflicts_with = "stdio")]
     exec: Option<Hook>,
+    #[command(flatten)]
+    web: Web,
     /// Return when the tunnel is up; it continues in the background
     #[arg(short, long)]
     detach: bool,
@@ -167,6 +170,7 @@ impl UpArgs {
             private_key: self.private_key_file,
             device_netns: self.device_netns,
             sandbox: self.sandbox,
+            metrics: self.web.address()?,
             faster: self.faster,
             is_background: self.detached,
         };

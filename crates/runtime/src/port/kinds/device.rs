@@ -331,6 +331,10 @@ impl Port for DevicePort {
         self.waiting.is_waiting() || self.sender.has_pending()
     }
 
+    fn queued(&self) -> Option<usize> {
+        Some(self.waiting.queued())
+    }
+
     fn descriptors(&self, each: &mut dyn FnMut(BorrowedFd<'_>, Wait)) {
         each(self.queue.as_fd(), Wait::Both);
     }

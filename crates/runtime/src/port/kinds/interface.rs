@@ -181,6 +181,10 @@ impl Port for InterfacePort {
         self.egress.is_waiting()
     }
 
+    fn queued(&self) -> Option<usize> {
+        Some(self.egress.queued())
+    }
+
     fn close(&mut self, pool: &mut Pool) -> Option<JoinHandle<()>> {
         self.egress.clear(pool);
         None

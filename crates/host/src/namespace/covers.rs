@@ -19,18 +19,18 @@ const KEPT: &str = "/proc/tty";
 
 /// Why a file is not covered.
 #[derive(Debug)]
-pub struct CoverError {
+pub(super) struct CoverError {
     /// What failed: a verb.
-    pub op: &'static str,
+    pub(super) op: &'static str,
     /// On what.
-    pub object: String,
+    pub(super) object: String,
     /// The error of the operating system.
-    pub source: io::Error,
+    pub(super) source: io::Error,
 }
 
 /// Files that are covered, or will be, in the mount namespace of the calling process.
 #[derive(Debug, Default)]
-pub struct Covers(Vec<Cover>);
+pub(super) struct Covers(Vec<Cover>);
 
 #[derive(Debug)]
 struct Cover {
@@ -56,7 +56,7 @@ impl Covers {
     ///
     /// # Errors
     /// ENOENT: it does not exist.
-    pub fn add(&mut self, path: &'static str, content: String) -> io::Result<()> {
+    pub(super) fn add(&mut self, path: &'static str, content: String) -> io::Result<()> {
         let target = open(path)?;
         self.0.push(Cover { path, target, content, file: None });
         Ok(())
@@ -66,20 +66,20 @@ impl Covers {
     ///
     /// # Errors
     /// EPERM: mounts are forbidden here.
-    pub fn mount(&mut self) -> Result<(), CoverError> {
+    pub(super) fn mount(&mut self) -> Result<(), CoverError> {
         let folder = FOLDERS.iter().find(|folder| Path::new(folder).is_dir()).unwrap_or(&"/");
         cover(folder, self.0.iter_mut().collect())
     }
 
     /// Whether there is anything to keep.
     #[must_use]
-    pub const fn is_empty(&self) -> bool {
+    pub(super) const fn is_empty(&self) -> bool {
         self.0.is_empty()
     }
 
     /// Covers again what is not covered any more: when the host replaces a file, the kernel takes away what covers it
     /// in other mount namespaces. What cannot be covered now may be later.
-    pub fn keep(&mut self) {
+    pub(super) fn keep(&mut self) {
         let lost = self.0.iter_mut().filter(|cover| !cover.is_there());
         let lost = lost.filter_map(|cover| {
             cover.target = open(cover.path).ok()?;
@@ -92,7 +92,7 @@ impl Covers {
     ///
     /// # Errors
     /// ENOSPC.
-    pub fn write(&mut self, path: &str, content: String) -> io::Result<()> {
+    pub(super) fn write(&mut self, path: &str, content: String) -> io::Result<()> {
         let Some(cover) = self.0.iter_mut().find(|cover| cover.path == path) else {
             return Ok(());
         };

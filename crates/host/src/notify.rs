@@ -57,7 +57,7 @@ pub fn notify(status: Status) {
 }
 
 /// The socket that messages are sent from: opened once, before a sandbox forbids it.
-pub(crate) fn socket() -> Option<&'static UnixDatagram> {
+pub fn socket() -> Option<&'static UnixDatagram> {
     static SOCKET: OnceLock<Option<UnixDatagram>> = OnceLock::new();
     let open = || {
         std::env::var_os("NOTIFY_SOCKET")?;
@@ -70,7 +70,7 @@ pub(crate) fn socket() -> Option<&'static UnixDatagram> {
 /// The timer of a loop that a service manager watches (`WatchdogSec=`): a loop that hangs stops sending
 /// [`Status::Alive`], and the manager restarts the service.
 #[derive(Debug)]
-pub(crate) struct Watchdog(pub(crate) OwnedFd);
+pub struct Watchdog(pub OwnedFd);
 
 impl Watchdog {
     /// A timer at half the interval in `WATCHDOG_USEC`; `None` if the manager does not watch this process
@@ -78,7 +78,7 @@ impl Watchdog {
     ///
     /// # Errors
     /// EMFILE, ENFILE, ENOMEM of `timerfd_create(2)`.
-    pub(crate) fn of_environment() -> io::Result<Option<Self>> {
+    pub fn of_environment() -> io::Result<Option<Self>> {
         let variable = |name| std::env::var(name).ok();
         let pid = variable("WATCHDOG_PID");
         if pid.is_some_and(|pid| pid.parse() != Ok(std::process::id())) {
@@ -99,7 +99,7 @@ impl Watchdog {
     }
 
     /// Reports that the loop turns, and makes the timer wait for its next interval.
-    pub(crate) fn report(&self) {
+    pub fn report(&self) {
         // EAGAIN: nothing has expired since.
         if rustix::io::read(&self.0, &mut [0; 8]).is_ok() {
             notify(Status::Alive);
