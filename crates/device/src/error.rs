@@ -42,11 +42,8 @@ impl Error {
     }
 
     /// A failure of the process that has the privileges.
-    pub(crate) fn of_failure(
-        failure: Failure,
-        op: &'static str,
-        object: impl fmt::Display,
-    ) -> Self {
+    #[must_use]
+    pub fn of_failure(failure: Failure, op: &'static str, object: impl fmt::Display) -> Self {
         let source = io::Error::from(Failure { errno: failure.errno, details: None });
         let Some(details) = failure.details else {
             return Self::new(op, object, Cause::Other, source);

@@ -22,7 +22,6 @@
 //! Sources: Linux `drivers/net/tun.c`, `Documentation/networking/tuntap.rst`.
 
 pub mod bpf;
-pub mod broker;
 #[cfg(test)]
 #[path = "../../packet/tests/cases/mod.rs"]
 mod cases;
@@ -48,7 +47,6 @@ mod options;
 mod order;
 mod packet_ring;
 mod packet_socket;
-mod perform;
 pub mod process;
 mod queue;
 pub mod rights;
@@ -58,8 +56,9 @@ mod sys;
 mod tokio;
 mod udp;
 mod vnet_hash;
-pub mod wire;
 
+pub use adit_broker as broker;
+pub use adit_broker::{wire, wire_as, wire_enum, wire_structs};
 pub use adit_packet::{
     Batch, Endian, Gso, HashReport, HashTypes, MacAddr, PacketBuf, PacketInfo, Pair, ParseMacError,
     Pool, PoolConfig, ToeplitzKey, VnetHash, VnetHeader, VnetLen,
@@ -89,7 +88,6 @@ pub use packet_socket::{
     PACKET_SOCKET_LEN_MAX, PacketSocket, PacketSocketOptions, PacketStatistics, ReceivedPacket,
     disable_timestamps,
 };
-pub use perform::perform;
 pub use queue::{BatchSent, Queue, RECORD_LEN_MAX, Ready};
 pub use steering::{
     INDIRECTION_LEN_MAX, IndirectionError, IndirectionTable, PacketHasher, Rss, RssConfig,

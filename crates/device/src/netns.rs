@@ -69,8 +69,11 @@ impl Netns {
         Self::open(format!("/proc/{pid}/ns/net"))
     }
 
-    /// The namespace that a device is in, by one of its queues.
-    pub(crate) fn of_device(queue: BorrowedFd<'_>) -> io::Result<Self> {
+    /// Opens the namespace that a device is in, by one of its queues.
+    ///
+    /// # Errors
+    /// ENOTTY: it is no queue; EPERM without `CAP_NET_ADMIN`.
+    pub fn of_device(queue: BorrowedFd<'_>) -> io::Result<Self> {
         let opened = broker::open(&Request::DeviceNamespace, &[queue]);
         Self::try_from(opened.unwrap_or_else(|| sys::tun::dev_netns(queue))?)
     }

@@ -304,7 +304,7 @@ impl DeviceOptions {
 }
 
 /// A namespace is passed on as a descriptor, beside the options.
-impl Wire for Arc<Netns> {
+impl Wire for Netns {
     fn put(&self, _: &mut Vec<u8>) {}
 
     fn take(_: &mut Reader<'_>) -> Option<Self> {

@@ -8,6 +8,7 @@
 //!   ones. [`Headers`] finds all headers of a packet in one pass; [`FlowKey`] identifies its flow.
 //! - [`VnetHeader`], [`SuperPacket`], [`Coalescer`]: super-packets, segmented and joined.
 //! - [`checksum`], [`Toeplitz`]: the Internet checksum, and the RSS hash.
+//! - [`filter`]: filters of classic BPF.
 //! - [`IpPrefix`], [`MacAddr`], [`units`]: addresses and quantities as text.
 //!
 //! Words: a *frame* is layer 2, a *packet* layer 3. No function panics on any input.
@@ -26,6 +27,7 @@ pub mod checksum;
 mod coalesce;
 mod ecn;
 mod ethernet;
+pub mod filter;
 mod flow;
 pub mod icmp;
 pub mod ip_protocol;

@@ -5,6 +5,7 @@ use crate::control::{name, notify, server};
 use crate::error::Result;
 use crate::event::Events;
 use crate::helper::{self, Allowed, Policy};
+use crate::metrics::SCRAPE_SYSCALLS;
 use crate::netem::profile;
 use crate::sandbox::{Needs, Sandbox};
 use std::os::unix::fs::MetadataExt;
@@ -19,7 +20,7 @@ pub fn needs() -> Needs {
     let mut needs = Needs::by_landlock();
     needs.writable.push(name::folder());
     needs.syscalls.extend(adit_runtime::loop_syscalls());
-    needs.syscalls.extend([server::SYSCALLS, SYSCALLS]);
+    needs.syscalls.extend([server::SYSCALLS, SCRAPE_SYSCALLS, SYSCALLS]);
     needs
 }
 

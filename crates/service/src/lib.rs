@@ -44,14 +44,15 @@
 //! | [`health`] | what is wrong with a service, judged by its reports |
 //! | [`kinds`] | the kinds of port: those of the runtime, and the NAT |
 //! | [`host`], [`namespace`], [`sandbox`], [`helper`], [`error`], [`file`](mod@file), [`text`] | those of [`adit_host`] |
-//! | [`filter`] | filters in tcpdump's syntax |
 //!
 //! Nothing here prints or parses arguments, and nothing on the loop's thread opens a file, runs a program
 //! or resolves a name.
 
 #![forbid(unsafe_code)]
 
-pub use adit_host::{changes as host, error, file, helper, journal, namespace, sandbox, text};
+pub use adit_host::{
+    changes as host, error, file, filter, helper, journal, namespace, sandbox, text,
+};
 
 #[cfg(test)]
 #[path = "../../packet/tests/cases/mod.rs"]
@@ -61,7 +62,6 @@ pub mod confine;
 pub mod control;
 pub mod event;
 pub mod exercise;
-pub mod filter;
 pub mod health;
 pub mod kinds;
 pub mod link;

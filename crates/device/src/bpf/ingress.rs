@@ -38,9 +38,21 @@ impl IngressProgram {
     /// ENODEV: there is no such interface in `netns`; EINVAL on a kernel without tcx (Linux 6.6).
     pub fn attach(&self, netns: &Netns, index: IfIndex) -> io::Result<IngressLink> {
         let opened = broker::open(&Request::Ingress(index.get()), &[self.0.as_fd(), netns.as_fd()]);
-        let here = || netns.run(|| sys::bpf::link_ingress(self.0.as_fd(), index.get()))?;
+        let here = || attach_for_another(self.0.as_fd(), netns, index);
         Ok(IngressLink { _link: opened.unwrap_or_else(here)? })
     }
+}
+
+/// Runs a program on what arrives at an interface, for another process.
+///
+/// # Errors
+/// As [`IngressProgram::attach`].
+pub fn attach_for_another(
+    program: BorrowedFd<'_>,
+    netns: &Netns,
+    index: IfIndex,
+) -> io::Result<OwnedFd> {
+    netns.run(|| sys::bpf::link_ingress(program, index.get()))?
 }
 
 impl AsFd for IngressProgram {

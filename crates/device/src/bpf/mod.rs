@@ -15,7 +15,7 @@ use std::io;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd, RawFd};
 
 pub use crate::sys::bpf::{ArrayMap, HashMap, Instruction};
-pub use ingress::{IngressLink, IngressProgram};
+pub use ingress::{IngressLink, IngressProgram, attach_for_another};
 
 /// The maximum length in bytes of the verifier's log that a [`LoadError`] keeps. The log of a
 /// rejected program is the path that the verifier took; only its end, with the reason, matters.
@@ -178,11 +178,41 @@ fn load(
 }
 
 /// The types of programs that this crate loads.
-pub(crate) const TYPES: [u32; 2] =
-    [sys::bpf::PROG_TYPE_SOCKET_FILTER, sys::bpf::PROG_TYPE_SCHED_CLS];
+const TYPES: [u32; 2] = [sys::bpf::PROG_TYPE_SOCKET_FILTER, sys::bpf::PROG_TYPE_SCHED_CLS];
+
+/// The longest BPF program that is loaded for another process: the kernel's limit for users without privileges.
+const INSTRUCTIONS_MAX: usize = 4096;
+
+/// The most entries of a map that is made for another process.
+const ENTRIES_MAX: u32 = 1 << 20;
+
+/// Makes a map for another process.
+///
+/// # Errors
+/// EINVAL: it is none of those that this crate makes; EPERM without `CAP_BPF`.
+pub fn make_map(map: broker::BpfMap) -> io::Result<OwnedFd> {
+    if map.entries_max > ENTRIES_MAX {
+        return Err(io::Error::from_raw_os_error(libc::EINVAL));
+    }
+    sys::bpf::map_create(map)
+}
+
+/// Loads a program for another process; `maps` are those that its instructions have the places of.
+///
+/// # Errors
+/// EINVAL: it is none of those that this crate loads; EBADF: a map is missing; what the verifier refuses.
+pub fn load_for_another(kind: u32, instructions: &[u8], maps: &[OwnedFd]) -> io::Result<OwnedFd> {
+    let instructions: Option<Vec<Instruction>> = wire::decode(instructions);
+    let is_valid =
+        |list: &Vec<Instruction>| list.len() <= INSTRUCTIONS_MAX && TYPES.contains(&kind);
+    let instructions =
+        instructions.filter(is_valid).ok_or_else(|| io::Error::from_raw_os_error(libc::EINVAL))?;
+    let fd = |at: i32| maps.get(usize::try_from(at).ok()?).map(AsRawFd::as_raw_fd);
+    sys::bpf::prog_load(kind, &with_maps(instructions, fd)?, LICENCE, &mut [])
+}
 
 /// The instructions with the constants of those replaced that load a map.
-pub(crate) fn with_maps(
+fn with_maps(
     mut instructions: Vec<Instruction>,
     mut replace: impl FnMut(i32) -> Option<i32>,
 ) -> io::Result<Vec<Instruction>> {

@@ -73,7 +73,7 @@ use error::malformed;
 use message::{Message, Request};
 use rustix::io::{Errno, retry_on_intr};
 use rustix::net::{RecvFlags, SendFlags, sockopt};
-pub(crate) use socket::open_socket;
+pub use socket::open_socket;
 use socket::{Answers, ROUTE, Socket};
 use std::io;
 use std::ops::ControlFlow;

@@ -71,8 +71,11 @@ pub(super) const SOCK_DIAG: u8 = 4;
 /// The number of `NETLINK_NETFILTER`.
 pub(super) const NETFILTER: u8 = 12;
 
-/// Opens a socket with the privileges of this process.
-pub(crate) fn open_socket(netns: Option<&Netns>, protocol: u8, groups: u32) -> io::Result<OwnedFd> {
+/// Opens a socket of netlink with the privileges of this process; it joins the groups of a bit mask.
+///
+/// # Errors
+/// EPROTONOSUPPORT: this crate does not use the protocol; EPERM: a group needs `CAP_NET_ADMIN`; those of [`Netns::run`].
+pub fn open_socket(netns: Option<&Netns>, protocol: u8, groups: u32) -> io::Result<OwnedFd> {
     let open = || -> io::Result<OwnedFd> {
         let protocol = match protocol {
             ROUTE => None,

@@ -18,6 +18,7 @@ mod ask;
 mod client;
 mod files;
 mod line;
+mod perform;
 mod policy;
 mod serve;
 mod start;

@@ -8,6 +8,7 @@ use crate::error::{Error, Kind, Result, SYSTEM};
 use crate::helper::ask::{Ask, Reply};
 use crate::helper::files::open_here;
 use crate::helper::line::Line;
+use crate::helper::perform::perform;
 use crate::helper::policy::Policy;
 use crate::helper::tools::{Compiled, compile_here};
 use adit_device::broker::Failure;
@@ -76,7 +77,7 @@ impl Shared {
         let netns = || fds.first().map(AsFd::as_fd).map(|fd| fd.try_clone_to_owned());
         let netns = || netns().map(|fd| fd.and_then(Netns::try_from)).transpose();
         match ask {
-            Ask::Open(request) => opened(adit_device::perform(request, fds)),
+            Ask::Open(request) => opened(perform(request, fds)),
             Ask::Begin => match netns() {
                 Ok(netns) => {
                     *self.executor() = HostExecutor::new(netns);

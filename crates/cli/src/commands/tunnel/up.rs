@@ -76,7 +76,7 @@ pub(crate) struct UpArgs {
     faster: u32,
     /// What adit does without once it runs: 'try' is all that this machine allows. A tunnel in its sandbox cannot be
     /// upgraded
-    #[arg(long, value_name = "require|try|off", default_value = "off", hide_default_value = true)]
+    #[arg(long, value_name = "require|try|off", default_value = "try", hide_default_value = true)]
     sandbox: Level,
     #[command(flatten)]
     log: LogArgs,

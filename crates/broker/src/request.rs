@@ -1,15 +1,4 @@
-//! What a process without privileges has another one open for it.
-//!
-//! A process that moves packets for weeks gives up its privileges once it runs. What it must open later, another process
-//! opens, which kept them, and passes it on as a descriptor:
-//!
-//! ```text
-//! DeviceOptions::open, Netlink::open_in ... -> Request, descriptors -> Broker -- socket --> perform
-//!                      ^                                                                       |
-//!                      '------------------------- descriptors, or the failure -----------------'
-//! ```
-//!
-//! Nothing changes for a process without a broker: each function opens what it is about by itself.
+//! The requests, and the process that performs them.
 
 use crate::{wire_enum, wire_structs};
 use std::fmt;
@@ -203,12 +192,16 @@ pub fn install(broker: Box<dyn Broker>) {
 }
 
 /// Whether this process has given its privileges up.
-pub(crate) fn is_installed() -> bool {
+#[must_use]
+pub fn is_installed() -> bool {
     BROKER.get().is_some()
 }
 
 /// Has a request performed; `None` without a broker.
-pub(crate) fn open_all(
+///
+/// # Errors
+/// Those of [`Broker::request`].
+pub fn open_all(
     request: &Request,
     with: &[BorrowedFd<'_>],
 ) -> Option<Result<Vec<OwnedFd>, Failure>> {
@@ -216,13 +209,19 @@ pub(crate) fn open_all(
 }
 
 /// As [`open_all`], for one descriptor.
-pub(crate) fn open(wanted: &Request, with: &[BorrowedFd<'_>]) -> Option<io::Result<OwnedFd>> {
+///
+/// # Errors
+/// Those of [`Broker::request`].
+pub fn open(wanted: &Request, with: &[BorrowedFd<'_>]) -> Option<io::Result<OwnedFd>> {
     let first = |fds: Vec<OwnedFd>| fds.into_iter().next().ok_or_else(Failure::default);
     open_all(wanted, with).map(|result| result.and_then(first).map_err(io::Error::from))
 }
 
 /// As [`open`], if this process was not allowed to open it by itself.
-pub(crate) fn open_refused(
+///
+/// # Errors
+/// Those of `opened`, and of [`Broker::request`].
+pub fn open_refused(
     opened: io::Result<OwnedFd>,
     wanted: impl FnOnce() -> Request,
 ) -> io::Result<OwnedFd> {
@@ -235,6 +234,6 @@ pub(crate) fn open_refused(
 }
 
 /// The descriptor of something that need not be there.
-pub(crate) fn with<T: AsFd>(fd: &Option<T>) -> Vec<BorrowedFd<'_>> {
+pub fn with<T: AsFd>(fd: &Option<T>) -> Vec<BorrowedFd<'_>> {
     fd.iter().map(AsFd::as_fd).collect()
 }

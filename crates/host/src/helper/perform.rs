@@ -1,33 +1,28 @@
-//! The side with privileges: performs the requests of a process without them.
+//! Opens what the worker asks for.
 
-use crate::broker::{Failure, FailureDetails, Request};
-use crate::netlink::open_socket;
-use crate::sys::bpf::Instruction;
-use crate::{
-    DeviceOptions, Error, IfIndex, Netns, PacketSocket, PacketSocketOptions, bpf, rights, sys, wire,
+use adit_device::broker::{
+    Failure, FailureDetails, Request, play_for_another, record_for_another, remove_for_another,
+};
+use adit_device::netlink::open_socket;
+use adit_device::rights::{open_inet, open_unix, set_mark};
+use adit_device::{
+    DeviceOptions, Error, IfIndex, Netns, PacketSocket, PacketSocketOptions, bpf, wire,
 };
 use rustix::io::Errno;
 use std::io;
-use std::os::fd::{AsFd, AsRawFd, OwnedFd};
+use std::os::fd::{AsFd, OwnedFd};
 use std::sync::Arc;
 
-/// The longest BPF program that is loaded: the kernel's limit for users without privileges.
-const INSTRUCTIONS_MAX: usize = 4096;
-
-/// The most entries of a map.
-const ENTRIES_MAX: u32 = 1 << 20;
-
-/// Performs a request with the privileges of this process; `with` are the descriptors that it is about.
-///
-/// # Errors
-/// What the operating system refused; EINVAL: descriptors are missing, or the request is none.
-pub fn perform(request: Request, with: Vec<OwnedFd>) -> Result<Vec<OwnedFd>, Failure> {
+/// Performs a request with the privileges of this process, which has no broker; `with` are the descriptors that it is about.
+pub(super) fn perform(request: Request, with: Vec<OwnedFd>) -> Result<Vec<OwnedFd>, Failure> {
     let mut with = with.into_iter();
     let invalid = || io::Error::from(Errno::INVAL);
     let index = |number| IfIndex::new(number).ok_or_else(invalid);
     let fd = match request {
         Request::Namespace(path) => OwnedFd::from(Netns::open(path)?),
-        Request::DeviceNamespace => sys::tun::dev_netns(with.next().ok_or_else(invalid)?.as_fd())?,
+        Request::DeviceNamespace => {
+            Netns::of_device(with.next().ok_or_else(invalid)?.as_fd())?.into()
+        }
         Request::Netlink(protocol, groups) => {
             let netns = with.next().map(Netns::try_from).transpose()?;
             open_socket(netns.as_ref(), protocol, groups)?
@@ -52,38 +47,28 @@ pub fn perform(request: Request, with: Vec<OwnedFd>) -> Result<Vec<OwnedFd>, Fai
             let queues = options.open().map_err(failure_of)?.into_queues();
             return Ok(queues.into_iter().map(OwnedFd::from).collect());
         }
-        Request::Inet(wanted) => rights::inet_here(&wanted)?,
+        Request::Inet(wanted) => open_inet(&wanted)?,
         Request::Mark(mark) => {
-            rights::mark_here(with.next().ok_or_else(invalid)?.as_fd(), mark)?;
+            set_mark(with.next().ok_or_else(invalid)?, mark)?;
             return Ok(Vec::new());
         }
-        Request::Unix(wanted) => rights::unix_here(&wanted)?,
+        Request::Unix(wanted) => open_unix(&wanted)?,
         Request::RemoveSocket(path) => {
-            rights::remove_here(&path)?;
+            remove_for_another(&path)?;
             return Ok(Vec::new());
         }
-        Request::Play(path) => rights::play_for_another(&path)?,
-        Request::Record(path, is_nonblocking) => rights::record_for_another(&path, is_nonblocking)?,
-        Request::Map(map) if map.entries_max <= ENTRIES_MAX => sys::bpf::map_create(map)?,
+        Request::Play(path) => play_for_another(&path)?,
+        Request::Record(path, is_nonblocking) => record_for_another(&path, is_nonblocking)?,
+        Request::Map(map) => bpf::make_map(map)?,
         Request::Program(kind, instructions) => {
-            let instructions: Vec<Instruction> = wire::decode(&instructions).ok_or_else(invalid)?;
-            if instructions.len() > INSTRUCTIONS_MAX || !bpf::TYPES.contains(&kind) {
-                return Err(invalid().into());
-            }
-            let maps: Vec<OwnedFd> = with.collect();
-            let instructions = bpf::with_maps(instructions, |at| {
-                maps.get(usize::try_from(at).ok()?).map(AsRawFd::as_raw_fd)
-            })?;
-            sys::bpf::prog_load(kind, &instructions, bpf::LICENCE, &mut [])?
+            bpf::load_for_another(kind, &instructions, &with.collect::<Vec<_>>())?
         }
         Request::Ingress(number) => {
             let (Some(program), Some(netns)) = (with.next(), with.next()) else {
                 return Err(invalid().into());
             };
-            let index = index(number)?.get();
-            Netns::try_from(netns)?.run(|| sys::bpf::link_ingress(program.as_fd(), index))??
+            bpf::attach_for_another(program.as_fd(), &Netns::try_from(netns)?, index(number)?)?
         }
-        Request::Map(_) => return Err(invalid().into()),
     };
     Ok(vec![fd])
 }
@@ -103,7 +88,7 @@ fn failure_of(error: Error) -> Failure {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::{Cause, Create, Mode};
+    use adit_device::{Cause, Create, Mode};
 
     /// What crosses is what a process without privileges sees: the code, the text, the remedy, the errno.
     #[test]
@@ -128,7 +113,7 @@ mod tests {
             let failure = perform(request, Vec::new()).unwrap_err();
             assert_eq!(failure.errno, Some(libc::EINVAL));
         }
-        let request = Request::Program(99, wire::encode(&Vec::<Instruction>::new()));
+        let request = Request::Program(99, wire::encode(&Vec::<bpf::Instruction>::new()));
         assert_eq!(perform(request, Vec::new()).unwrap_err().errno, Some(libc::EINVAL));
     }
 }
