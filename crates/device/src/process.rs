@@ -2,17 +2,20 @@
 
 use crate::sys;
 use bitflags::bitflags;
+use rustix::event::{PollFd, PollFlags, poll};
+use rustix::net::{AddressFamily, SocketFlags, SocketType, socketpair};
 use rustix::pipe::{PipeFlags, pipe_with};
 use rustix::process::{
-    Pid, PidfdFlags, Signal, WaitOptions, WaitStatus, getppid, set_parent_process_death_signal,
+    Pid, PidfdFlags, Signal, WaitId, WaitIdOptions, WaitOptions, WaitStatus, getppid,
+    set_parent_process_death_signal, waitid,
 };
 use rustix::thread::UnshareFlags;
 use std::fmt;
 use std::fs;
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
-use std::os::unix::process::CommandExt;
-use std::process::Command;
+use std::os::unix::process::{CommandExt, ExitStatusExt};
+use std::process::{Command, ExitStatus};
 use std::time::Duration;
 
 bitflags! {
@@ -161,6 +164,51 @@ impl Child {
         Err(io::Error::from_raw_os_error(i32::from_ne_bytes(errno)))
     }
 
+    /// Starts a program.
+    ///
+    /// # Errors
+    /// Those of fork(2) and execve(2).
+    pub fn spawn(command: &mut Command) -> io::Result<Self> {
+        let pid = Pid::from_child(&command.spawn()?);
+        let pidfd = rustix::process::pidfd_open(pid, PidfdFlags::empty())?;
+        Ok(Self { pid, pidfd })
+    }
+
+    /// As [`Self::spawn`], but the parent of the program is the process that takes orphans, a service manager for instance.
+    /// A copy of this process, which may have threads, starts it and ends.
+    ///
+    /// # Errors
+    /// As [`Self::spawn`].
+    pub fn spawn_orphan(command: &mut Command) -> io::Result<Self> {
+        let flags = SocketFlags::CLOEXEC;
+        let (ours, theirs) = socketpair(AddressFamily::UNIX, SocketType::SEQPACKET, flags, None)?;
+        let mut ours = Some(ours);
+        let starter = Self::fork_here(|| {
+            drop(ours.take());
+            let spawned = command.spawn().map(|child| Pid::from_child(&child).as_raw_pid());
+            let errno = |error: io::Error| -error.raw_os_error().unwrap_or(libc::EINVAL);
+            let _ = rustix::io::write(&theirs, &spawned.unwrap_or_else(errno).to_ne_bytes());
+            // Until the other end is closed, the program has its parent, and the number is its own.
+            let _ = rustix::io::read(&theirs, &mut [0]);
+            0
+        })?;
+        drop(theirs);
+        let mut number = [0; 4];
+        if let Some(ours) = &ours {
+            rustix::io::retry_on_intr(|| rustix::io::read(ours, &mut number))?;
+        }
+        let number = i32::from_ne_bytes(number);
+        let opened = match Pid::from_raw(number.max(0)) {
+            Some(pid) => rustix::process::pidfd_open(pid, PidfdFlags::empty())
+                .map(|pidfd| Self { pid, pidfd })
+                .map_err(io::Error::from),
+            None => Err(io::Error::from_raw_os_error(-number)),
+        };
+        drop(ours);
+        starter.wait()?;
+        opened
+    }
+
     /// Its number.
     #[must_use]
     pub fn pid(&self) -> u32 {
@@ -187,6 +235,20 @@ impl Child {
                 Err(errno) => return Err(errno.into()),
             }
         }
+    }
+
+    /// Waits for its end, and returns how it exited; `None` if another process is its parent.
+    ///
+    /// # Errors
+    /// ENOMEM.
+    pub fn exit_status(&self) -> io::Result<Option<ExitStatus>> {
+        let mut fds = [PollFd::new(&self.pidfd, PollFlags::IN)];
+        rustix::io::retry_on_intr(|| poll(&mut fds, None))?;
+        let status = waitid(WaitId::PidFd(self.pidfd.as_fd()), WaitIdOptions::EXITED);
+        Ok(status.ok().flatten().map(|status| {
+            let code = status.exit_status().map(|code| code << 8);
+            ExitStatus::from_raw(code.or(status.terminating_signal()).unwrap_or_default())
+        }))
     }
 }
 
