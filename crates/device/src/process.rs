@@ -383,3 +383,39 @@ fn require_one_thread() -> io::Result<()> {
     }
     Ok(())
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn parent_of(child: &Child) -> u32 {
+        let status = fs::read_to_string(format!("/proc/{}/status", child.pid())).unwrap();
+        let parent = status.lines().find_map(|line| line.strip_prefix("PPid:"));
+        parent.unwrap().trim().parse().unwrap()
+    }
+
+    #[test]
+    fn an_orphan_is_the_child_of_another_process() {
+        let mut sleep = Command::new("sleep");
+        sleep.arg("1000");
+        let child = Child::spawn(&mut sleep).unwrap();
+        assert_eq!(parent_of(&child), std::process::id());
+        let orphan = Child::spawn_orphan(&mut sleep).unwrap();
+        assert_ne!(parent_of(&orphan), std::process::id());
+        for child in [&child, &orphan] {
+            child.signal(Signal::KILL).unwrap();
+        }
+        assert_eq!(child.exit_status().unwrap().unwrap().signal(), Some(9));
+        assert!(orphan.exit_status().unwrap().is_none());
+    }
+
+    #[test]
+    fn the_status_is_that_of_the_program_and_errors_are_those_of_its_start() {
+        let child = Child::spawn(Command::new("sh").args(["-c", "exit 3"])).unwrap();
+        assert_eq!(child.exit_status().unwrap().unwrap().code(), Some(3));
+        for spawn in [Child::spawn, Child::spawn_orphan] {
+            let error = spawn(&mut Command::new("/nowhere/at/all")).unwrap_err();
+            assert_eq!(error.kind(), io::ErrorKind::NotFound);
+        }
+    }
+}
