@@ -22,6 +22,7 @@
 //! | [`namespace`] | namespaces without root, a command in them, devices in those of others |
 //! | [`sandbox`] | takes from a program what it needs no more |
 //! | [`filter`] | filters in the syntax of tcpdump |
+//! | [`health`] | what is wrong with a program that runs, and why |
 //! | [`helper`] | the process that keeps the privileges, and does what was asked for at the start |
 //! | [`name`] | names of running programs, and that there is one of each |
 //! | [`journal`] | the last events of a program, numbered |
@@ -35,6 +36,7 @@ pub mod changes;
 pub mod error;
 pub mod file;
 pub mod filter;
+pub mod health;
 pub mod helper;
 pub mod journal;
 pub mod name;

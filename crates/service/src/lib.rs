@@ -41,7 +41,6 @@
 //! | [`event`], [`journal`], [`log`] | what a service reports by itself, the last of it with numbers, what is logged |
 //! | [`netem`] | the settings of an emulated link as text, and its report |
 //! | [`nat`] | the NAT as a service, and as a port |
-//! | [`health`] | what is wrong with a service, judged by its reports |
 //! | [`kinds`] | the kinds of port: those of the runtime, and the NAT |
 //! | [`host`], [`namespace`], [`sandbox`], [`helper`], [`error`], [`file`](mod@file), [`text`] | those of [`adit_host`] |
 //!
@@ -51,7 +50,7 @@
 #![forbid(unsafe_code)]
 
 pub use adit_host::{
-    changes as host, error, file, filter, helper, journal, namespace, sandbox, text,
+    changes as host, error, file, filter, health, helper, journal, namespace, sandbox, text,
 };
 
 #[cfg(test)]
@@ -62,7 +61,6 @@ pub mod confine;
 pub mod control;
 pub mod event;
 pub mod exercise;
-pub mod health;
 pub mod kinds;
 pub mod link;
 pub mod log;

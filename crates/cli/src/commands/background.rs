@@ -54,8 +54,12 @@ impl Detached {
         Self { null: rustix::fs::open("/dev/null", OFlags::RDWR, Mode::empty()).ok() }
     }
 
-    /// Lets the waiting parent exit with a status, and closes its descriptors.
-    pub(super) fn notify_ready(&self, exit: Exit) {
+    /// Lets the waiting parent exit with a status once all that was logged is printed, and closes its descriptors.
+    pub(super) fn notify_ready(self, exit: Exit) {
+        adit_log::once_written(move || self.close_standard(exit));
+    }
+
+    fn close_standard(&self, exit: Exit) {
         let answer = [READY, &[exit.code()]].concat();
         // The parent may be gone.
         let _ =

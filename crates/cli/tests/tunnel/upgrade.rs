@@ -1,11 +1,13 @@
 //! A running tunnel continues as the program that is installed now.
 
+use crate::scrape::{OPEN, Scrape};
 use crate::support::{adit, adit_json, bare, lost_echoes, run, text};
 use crate::world::{Running, Space, World, of_peer, show, wait_for};
 use serde_json::Value;
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Stdio};
+use std::sync::atomic::{AtomicBool, Ordering};
 
 const PLAIN: [(&str, &str); 2] = [("", ""), ("", "")];
 
@@ -187,6 +189,52 @@ fn an_upgrade_keeps_sessions_and_loses_no_packet() {
     ta.has_ended();
     assert_eq!(world.a.state(), before);
     assert_eq!(world.a.run("nft list ruleset"), "");
+}
+
+/// The address of the metrics is served on: each scrape meanwhile is answered.
+#[test]
+fn an_upgrade_refuses_no_scrape() {
+    let world = World::new();
+    let program = Program::new(&world);
+    let keys = [crate::world::Keys::new(), crate::world::Keys::new()];
+    let file = format!(
+        "[interface]\nprivate_key = \"{}\"\nlisten_port = 51820\naddresses = [\"10.9.0.1/24\"]\n\
+         metrics = 9001\npage = 9001\n[[peer]]\npublic_key = \"{}\"\nallowed_ips = [\"10.9.0.2/32\"]\n",
+        keys[0].private, keys[1].public
+    );
+    let mut ta = program.up(&world.a, &world.write("ta.toml", &file), &[]);
+    let socket = || world.a.run("ss -Hltne sport = :9001");
+    let before = socket();
+    assert!(before.contains("ino:"), "{before}");
+    let scrape = || {
+        let page = Scrape::at("127.0.0.1:9001", "GET /metrics", OPEN);
+        assert!(page.head.contains(" 200 OK"), "{page:?}");
+        assert_eq!(page.value("wireguard_sent_bytes_total", &[]), 0.0);
+    };
+    let is_over = AtomicBool::new(false);
+    std::thread::scope(|scope| {
+        let scraper = scope.spawn(|| {
+            world.a.within(|| {
+                let mut count = 0;
+                while !is_over.load(Ordering::Relaxed) {
+                    scrape();
+                    count += 1;
+                }
+                count
+            })
+        });
+        for _ in 0..3 {
+            ta.upgrade();
+        }
+        is_over.store(true, Ordering::Relaxed);
+        assert!(scraper.join().unwrap() > 3);
+    });
+    assert_eq!(socket(), before, "it is the same socket");
+    let page = world.a.run("curl -s -H Accept:text/html http://127.0.0.1:9001/");
+    assert!(page.contains("<html"), "the page: {page}");
+    adit("tunnel down ta");
+    ta.has_ended();
+    assert_eq!(socket(), "");
 }
 
 /// A program that does not take over, for whatever reason, changes nothing.

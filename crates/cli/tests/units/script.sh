@@ -54,6 +54,34 @@ if systemctl reload adit-tunnel@site 2>/dev/null; then fail "a reload of a bad f
 cp -a /root/site.conf /etc/adit/
 check tunnel@site $net_admin
 
+# After an update, another process goes on with the device; systemd supervises it as the one that it started.
+main=$(property tunnel@site MainPID)
+device=$(cat /sys/class/net/site/ifindex)
+update() {
+  install -m 755 /usr/bin/adit /usr/bin/adit.new
+  mv /usr/bin/adit.new /usr/bin/adit
+  systemctl reload adit-tunnel@site || fail "the reload after an update"
+}
+for _ in 1 2; do
+  update
+  before=$main main=$(property tunnel@site MainPID)
+  [ "$main" != "$before" ] || fail "the program that was installed does not run"
+  [ "$(awk '/^PPid:/ { print $2 }' "/proc/$main/status")" = 1 ] || fail "systemd is not the parent"
+  check tunnel@site $net_admin
+done
+[ "$(cat /sys/class/net/site/ifindex)" = "$device" ] || fail "another device"
+[ "$(property tunnel@site NRestarts)" = 0 ] || fail "an update restarted the tunnel"
+processes() { cat /sys/fs/cgroup/system.slice/system-adit*tunnel.slice/adit-tunnel@site.service/cgroup.procs; }
+eventually '[ "$(processes)" = "$main" ]'
+kill -KILL "$main"
+eventually '[ "$(property tunnel@site NRestarts)" = 1 ] && systemctl is-active -q adit-tunnel@site'
+update
+# It ends in order: rules and packet filter are removed.
+systemctl stop adit-tunnel@site
+[ "$(property tunnel@site Result)" = success ] || fail "the result of a tunnel that was updated"
+[ -z "$(ip rule | grep -v 'lookup \(local\|main\|default\)')" ] || fail "rules are left after an update"
+systemctl start adit-tunnel@site
+
 # A loop that hangs is killed and started again.
 mkdir -p /run/systemd/system/adit-tunnel@site.service.d
 printf '[Service]\nWatchdogSec=2\nTimeoutAbortSec=1\n' >/run/systemd/system/adit-tunnel@site.service.d/short.conf

@@ -31,6 +31,8 @@ pub(super) const PROCESS: &[&str] = &[
     "getpid",
     "tgkill",
     "exit_group",
+    // The backtrace of a panic.
+    "getcwd",
     // Messages and descriptors.
     "read",
     "write",
@@ -129,6 +131,7 @@ table! {
     gettid SYS_gettid,
     getuid SYS_getuid,
     geteuid SYS_geteuid,
+    getcwd SYS_getcwd,
     inotify_add_watch SYS_inotify_add_watch,
     inotify_init1 SYS_inotify_init1,
     ioctl SYS_ioctl,
