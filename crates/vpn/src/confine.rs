@@ -13,7 +13,7 @@ use std::path::PathBuf;
 
 /// The system calls of a tunnel, beside those of its loop: files must be the user's, pages with keys are locked, threads for slow
 /// work get the usual priority, the standard streams of one in the background end, a program at the end of a pipe is waited for.
-const SYSCALLS: &[&str] = &["dup3", "geteuid", "mlock", "setpriority", "unlink", "wait4"];
+const SYSCALLS: &[&str] = &["dup3", "geteuid", "listen", "mlock", "setpriority", "unlink", "wait4"];
 
 /// What it needs once it is about to open its sockets.
 #[must_use]

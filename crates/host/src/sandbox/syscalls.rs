@@ -33,6 +33,8 @@ pub(super) const PROCESS: &[&str] = &[
     "exit_group",
     // The backtrace of a panic.
     "getcwd",
+    "readlink",
+    "readlinkat",
     // Messages and descriptors.
     "read",
     "write",
