@@ -70,10 +70,11 @@ impl Options {
         let now = runner.now();
         daemon.resume(&mut runner, inheritance.passed, inheritance.fds)?;
         predecessor.ready()?;
-        let owned =
-            socket.own().map_err(|error| Error::io("take over", "the control socket", &error));
-        owned?;
         predecessor.running()?;
+        if let Err(error) = socket.own() {
+            events.note(format!("warning: cannot write the process number to the lock: {error}"));
+        }
+        predecessor.named();
         let gap = runner.now().since(now);
         events.detail(format_args!("took over from process {pid} in {} ms", gap.as_millis()));
         Ok((runner, Supervisor::new(daemon, socket, events.clone()), waits))

@@ -9,6 +9,7 @@
 //!   <------------------------------------- Ready --
 //!   Go ------------------------------------------->
 //!   <----------------------------------- Running --  (packets move again)
+//!   <------------------------------------- Named --  its process number is in the lock
 //!   reports the new process to the service manager, answers the client, ends
 //! ```
 //!

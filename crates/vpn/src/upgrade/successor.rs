@@ -193,6 +193,8 @@ impl Successor {
             // Nobody can be told any more, but the counters may have been used: this process must not use them again.
             self.expect(Kind::Running, Duration::from_millis(1)).map_err(|_| error)?;
         }
+        // So that the client whom this process answers finds the new one. It has the tunnel in any case.
+        let _ = self.expect(Kind::Named, HANDOVER_TIME_MAX);
         let child =
             self.child.take().ok_or_else(|| refused("the new process has ended".to_owned()))?;
         let socket = self.channel.as_fd().try_clone_to_owned();
@@ -207,8 +209,8 @@ impl Successor {
                 Err(refused(String::from_utf8_lossy(&bytes).into_owned()))
             }
             Ok(_) => Err(refused("the new process sent an unexpected message".to_owned())),
-            Err(error) if error.kind() == io::ErrorKind::UnexpectedEof => {
-                // Its end of the socket is closed; its status follows.
+            // Its end of the socket is closed, and a message was not read; its status follows.
+            Err(error) if is_closed(&error) => {
                 let status = self.child.as_ref().and_then(|child| child.exit_status().ok()?);
                 let status = status.map(|status| format!(" ({status})")).unwrap_or_default();
                 Err(refused(format!("the new process has ended{status}")))
@@ -234,6 +236,10 @@ impl Drop for Successor {
     fn drop(&mut self) {
         self.kill();
     }
+}
+
+fn is_closed(error: &io::Error) -> bool {
+    matches!(error.kind(), io::ErrorKind::UnexpectedEof | io::ErrorKind::ConnectionReset)
 }
 
 fn refused(message: String) -> Error {
