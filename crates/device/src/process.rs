@@ -229,6 +229,15 @@ impl Child {
         opened
     }
 
+    /// A process that another one has started and passed on: its number and its pidfd. EINVAL: it is no number.
+    ///
+    /// # Errors
+    /// See above.
+    pub fn adopt(pid: u32, pidfd: OwnedFd) -> io::Result<Self> {
+        let pid = i32::try_from(pid).ok().and_then(Pid::from_raw);
+        Ok(Self { pid: pid.ok_or(io::ErrorKind::InvalidInput)?, pidfd })
+    }
+
     /// Its number.
     #[must_use]
     pub fn pid(&self) -> u32 {

@@ -5,10 +5,12 @@ use crate::file::config::Config;
 use crate::file::load::{Given, find, load_complete, name_of};
 use crate::host::questions::Answers;
 use crate::host::{hooks, timestamps};
+use crate::upgrade::successor::start_program;
 use adit_device::IfName;
 use adit_service::confine;
 use adit_service::helper::{self, Allowed, Policy};
 use adit_service::sandbox::Needs;
+use std::io;
 use std::path::PathBuf;
 
 /// The system calls of a tunnel, beside those of its loop: files must be the user's, pages with keys are locked, threads for slow
@@ -26,11 +28,14 @@ pub fn needs() -> Needs {
 }
 
 /// The policy of a tunnel: the files of its configuration, its hooks, the names of its endpoints.
+/// It starts the program that takes over; `is_managed`: for a service manager.
 pub(crate) fn policy(
     files: Vec<PathBuf>,
     hooks: HookPolicy,
     device_netns: Option<String>,
+    is_managed: bool,
 ) -> Policy {
+    let program = std::env::current_exe();
     let has_netns = device_netns.is_some();
     let name = files.first().and_then(|file| find(file).ok()).and_then(|file| name_of(&file).ok());
     let timestamps = name.and_then(|name| timestamps::file_of(&name.to_string()));
@@ -46,7 +51,10 @@ pub(crate) fn policy(
         }
         allowed
     };
-    Policy::new(read).answering(move |bytes| answers.to(bytes))
+    Policy::new(read).answering(move |bytes| answers.to(bytes)).succeeded_by(move |stdout| {
+        let path = program.as_ref().map_err(|error| io::Error::from(error.kind()))?;
+        start_program(path, stdout, is_managed)
+    })
 }
 
 fn programs(config: &Config, name: &IfName) -> Vec<Vec<String>> {

@@ -6,7 +6,7 @@ use crate::changes::filter::TableId;
 use crate::error::{Error, Kind, Report, kind_of, number_of};
 use adit_device::broker::{Failure, Request};
 use adit_device::wire::{decode, encode};
-use adit_device::{Mode, wire_as, wire_enum};
+use adit_device::{IfName, Mode, wire_as, wire_enum};
 use std::net::SocketAddr;
 use std::path::PathBuf;
 
@@ -15,8 +15,8 @@ use std::path::PathBuf;
 pub enum Ask {
     /// Opens something for the loop or for a port: a socket, a device, a namespace, a recording.
     Open(Request),
-    /// Begins with another executor; with a namespace, or for that of the program.
-    Begin,
+    /// Begins with another executor, for a device if it exists; with a namespace, or for that of the program.
+    Begin(Option<IfName>),
     /// Carries an action out.
     Perform(Action),
     /// Hands the device over that was opened.
@@ -35,6 +35,10 @@ pub enum Ask {
     Service(Vec<u8>),
     /// Writes no longer to the terminal.
     Detach,
+    /// Starts the program that takes over; with its standard output.
+    Succeed,
+    /// Waits for the program that takes over.
+    AwaitSuccessor,
 }
 
 /// What became of a request; descriptors come beside it.
@@ -58,11 +62,15 @@ pub enum Reply {
     Service(Vec<u8>),
     /// The failure.
     Failed(Box<Error>),
+    /// The number of the program that takes over; with its pidfd, and the socket to it.
+    Started(u32),
+    /// How it exited, as wait(2) has it, if it is a child of the helper.
+    Exited(Option<i32>),
 }
 
 wire_enum! { Ask {
     0 = Open(request),
-    1 = Begin,
+    1 = Begin(device),
     2 = Perform(action),
     3 = TakeDevice,
     4 = Run(words),
@@ -72,6 +80,8 @@ wire_enum! { Ask {
     8 = FilterTables,
     9 = Service(bytes),
     10 = Detach,
+    11 = Succeed,
+    12 = AwaitSuccessor,
 } }
 
 wire_enum! { Reply {
@@ -84,6 +94,8 @@ wire_enum! { Reply {
     6 = Tables(tables),
     7 = Service(bytes),
     8 = Failed(error),
+    9 = Started(pid),
+    10 = Exited(status),
 } }
 
 wire_as! {
@@ -117,7 +129,7 @@ mod tests {
     proptest! {
         #[test]
         fn any_bytes_are_a_request_or_refused(
-            kind in 0_u8..12,
+            kind in 0_u8..14,
             rest in prop::collection::vec(any::<u8>(), 0..200),
         ) {
             exercise(&[&[kind], &rest[..]].concat());

@@ -8,7 +8,7 @@ use crate::helper::line::Line;
 use adit_device::broker::{Broker, Failure, Request};
 use adit_device::process::Child;
 use adit_device::wire::{decode, encode};
-use adit_device::{Device, Netns};
+use adit_device::{Device, IfName, Netns};
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, OnceLock, PoisonError};
@@ -122,10 +122,25 @@ impl RemoteExecutor {
     /// # Errors
     /// The helper has ended.
     pub fn new(helper: Arc<Helper>, netns: Option<&Netns>) -> Result<Self> {
+        Self::begin(helper, None, netns)
+    }
+
+    /// The same for a device that exists.
+    ///
+    /// # Errors
+    /// There is none; the helper has ended.
+    pub fn on(device: IfName, helper: Arc<Helper>, netns: Option<&Netns>) -> Result<Self> {
+        Self::begin(helper, Some(device), netns)
+    }
+
+    fn begin(helper: Arc<Helper>, device: Option<IfName>, netns: Option<&Netns>) -> Result<Self> {
         let with = netns.map(AsFd::as_fd);
-        let begun = helper.ask(&Ask::Begin, with.as_slice());
-        begun.map_err(|error| no_helper(&error))?;
-        Ok(Self(helper))
+        let begun = helper.ask(&Ask::Begin(device), with.as_slice());
+        match begun.map_err(|error| no_helper(&error))?.0 {
+            Reply::Done => Ok(Self(helper)),
+            Reply::NotOpened(failure) => Err(Error::io("use", "the device", &failure.into())),
+            _ => Err(unexpected()),
+        }
     }
 }
 

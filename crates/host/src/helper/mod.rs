@@ -29,4 +29,6 @@ pub use client::{Helper, RemoteExecutor, installed};
 pub use files::{open_file, open_regular, recorded};
 pub use policy::{Allowed, Policy};
 pub use start::start;
-pub use tools::{Compiled, compile, filter_tables, resolve, run, service};
+pub use tools::{
+    Compiled, await_successor, compile, filter_tables, resolve, run, service, succeed,
+};

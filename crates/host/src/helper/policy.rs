@@ -1,7 +1,11 @@
 //! Which files, programs and names the worker may ask for: those of the configuration, which the helper reads by itself.
 
+use adit_device::process::Child;
+use rustix::io::Errno;
 use std::collections::BTreeSet;
 use std::fmt;
+use std::io;
+use std::os::fd::OwnedFd;
 use std::path::{Path, PathBuf};
 use std::sync::{Mutex, PoisonError};
 
@@ -22,12 +26,16 @@ const VALUE: &str = "+/=:.%[]-_";
 /// Answers a request of the service.
 type Service = dyn Fn(&[u8]) -> Vec<u8> + Send + Sync;
 
+/// Starts the program that takes over, with its standard output; returns it and the socket to it.
+type Succeed = dyn Fn(OwnedFd) -> io::Result<(Child, OwnedFd)> + Send + Sync;
+
 /// Decides for the helper.
 pub struct Policy {
     allowed: Mutex<Allowed>,
     read: Box<dyn Fn() -> Allowed + Send + Sync>,
     may_read: Box<dyn Fn(&Path) -> bool + Send + Sync>,
     service: Box<Service>,
+    succeed: Box<Succeed>,
 }
 
 impl fmt::Debug for Policy {
@@ -45,6 +53,7 @@ impl Policy {
             read: Box::new(read),
             may_read: Box::new(|_| false),
             service: Box::new(|_| Vec::new()),
+            succeed: Box::new(|_| Err(Errno::PERM.into())),
         }
     }
 
@@ -58,6 +67,15 @@ impl Policy {
     #[must_use]
     pub fn answering(self, service: impl Fn(&[u8]) -> Vec<u8> + Send + Sync + 'static) -> Self {
         Self { service: Box::new(service), ..self }
+    }
+
+    /// Starts the program that takes over from this one.
+    #[must_use]
+    pub fn succeeded_by(
+        self,
+        start: impl Fn(OwnedFd) -> io::Result<(Child, OwnedFd)> + Send + Sync + 'static,
+    ) -> Self {
+        Self { succeed: Box::new(start), ..self }
     }
 
     fn allows(&self, is_it: impl Fn(&Allowed) -> bool) -> bool {
@@ -78,6 +96,10 @@ impl Policy {
 
     pub(super) fn allows_program(&self, words: &[String]) -> bool {
         self.allows(|allowed| allowed.programs.iter().any(|known| matches(known, words)))
+    }
+
+    pub(super) fn succeed(&self, stdout: OwnedFd) -> io::Result<(Child, OwnedFd)> {
+        (self.succeed)(stdout)
     }
 
     pub(super) fn serve(&self, bytes: &[u8]) -> Vec<u8> {

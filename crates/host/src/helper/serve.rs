@@ -12,15 +12,18 @@ use crate::helper::perform::perform;
 use crate::helper::policy::Policy;
 use crate::helper::tools::{Compiled, compile_here};
 use adit_device::broker::Failure;
+use adit_device::process::Child;
 use adit_device::wire::{decode, encode};
-use adit_device::{Device, Netns};
+use adit_device::{Device, IfName, Link, Netns};
 use rustix::fs::{Mode, OFlags};
 use rustix::io::Errno;
 use std::io;
 use std::net::ToSocketAddrs;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::os::unix::process::ExitStatusExt;
 use std::path::Path;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::process::ExitStatus;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 /// The stack of a thread, in bytes: a resolver's needs are the largest.
 const STACK_LEN: usize = 512 << 10;
@@ -29,6 +32,8 @@ const STACK_LEN: usize = 512 << 10;
 struct Shared {
     policy: Policy,
     executor: Mutex<HostExecutor>,
+    /// The program that takes over.
+    successor: Mutex<Option<Child>>,
 }
 
 /// Serves until the first line ends, and with it the worker.
@@ -38,7 +43,8 @@ pub(super) fn run(lines: Vec<Line>, policy: Policy) -> io::Result<()> {
     let null = rustix::fs::open("/dev/null", OFlags::RDWR, Mode::empty())?;
     rustix::stdio::dup2_stdin(&null)?;
     rustix::stdio::dup2_stdout(&null)?;
-    let shared = Arc::new(Shared { policy, executor: Mutex::default() });
+    let shared =
+        Arc::new(Shared { policy, executor: Mutex::default(), successor: Mutex::default() });
     let mut lines = lines.into_iter();
     let Some(first) = lines.next() else { return Ok(()) };
     for line in lines {
@@ -78,9 +84,9 @@ impl Shared {
         let netns = || netns().map(|fd| fd.and_then(Netns::try_from)).transpose();
         match ask {
             Ask::Open(request) => opened(perform(request, fds)),
-            Ask::Begin => match netns() {
-                Ok(netns) => {
-                    *self.executor() = HostExecutor::new(netns);
+            Ask::Begin(device) => match netns().and_then(|netns| executor(device, netns)) {
+                Ok(executor) => {
+                    *lock(&self.executor) = executor;
                     alone(Reply::Done)
                 }
                 Err(error) => opened(Err(error.into())),
@@ -89,7 +95,7 @@ impl Shared {
                 Ok(outcome) => Reply::Outcome(outcome),
                 Err(error) => Reply::Failed(Box::new(error)),
             }),
-            Ask::TakeDevice => match self.executor().take_device() {
+            Ask::TakeDevice => match lock(&self.executor).take_device() {
                 Ok(device) => hand_over(device),
                 Err(error) => alone(Reply::Failed(Box::new(error))),
             },
@@ -118,12 +124,24 @@ impl Shared {
                 let _ = null.and_then(rustix::stdio::dup2_stderr);
                 alone(Reply::Done)
             }
+            Ask::Succeed => match self.succeed(fds) {
+                Ok((pid, fds)) => (Reply::Started(pid), fds),
+                Err(error) => opened(Err(error.into())),
+            },
+            Ask::AwaitSuccessor => {
+                let successor = lock(&self.successor).take();
+                let status = successor.and_then(|child| child.exit_status().ok()?);
+                alone(Reply::Exited(status.map(ExitStatus::into_raw)))
+            }
         }
     }
 
-    fn executor(&self) -> std::sync::MutexGuard<'_, HostExecutor> {
-        // What it holds is whole after each action.
-        self.executor.lock().unwrap_or_else(PoisonError::into_inner)
+    fn succeed(&self, fds: Vec<OwnedFd>) -> io::Result<(u32, Vec<OwnedFd>)> {
+        let stdout = fds.into_iter().next().ok_or(Errno::INVAL)?;
+        let (child, socket) = self.policy.succeed(stdout)?;
+        let (pid, pidfd) = (child.pid(), child.as_fd().try_clone_to_owned()?);
+        *lock(&self.successor) = Some(child);
+        Ok((pid, vec![pidfd, socket]))
     }
 
     fn carry_out(&self, action: &Action) -> Result<Outcome> {
@@ -134,7 +152,7 @@ impl Shared {
             let message = format!("cannot run {name}: it is not a program of the configuration");
             return Err(Error::new(Kind::Refused, &SYSTEM, message).object(name));
         }
-        self.executor().perform(action)
+        lock(&self.executor).perform(action)
     }
 
     fn may_run(&self, program: &Program) -> bool {
@@ -173,6 +191,23 @@ impl Shared {
         let found = (name, port).to_socket_addrs().map_err(|error| error.to_string())?;
         Ok(found.collect())
     }
+}
+
+/// What they hold is whole after each request.
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// Carries actions out, on a device if it exists.
+fn executor(device: Option<IfName>, netns: Option<Netns>) -> io::Result<HostExecutor> {
+    let Some(device) = device else { return Ok(HostExecutor::new(netns)) };
+    let link = match &netns {
+        Some(netns) => Link::find_in(netns, &device),
+        None => Link::find(&device),
+    };
+    let link = link
+        .map_err(|error| error.errno().map_or(Errno::NODEV.into(), io::Error::from_raw_os_error))?;
+    Ok(HostExecutor::on(link).within(netns))
 }
 
 fn hand_over(mut device: Device) -> (Reply, Vec<OwnedFd>) {

@@ -5,10 +5,12 @@ use crate::changes::{program, stale};
 use crate::helper::ask::{Ask, Reply};
 use crate::helper::client::installed;
 use adit_device::Netns;
+use adit_device::process::Child;
 use std::io;
 use std::net::{SocketAddr, ToSocketAddrs};
-use std::os::fd::AsFd;
-use std::process::Stdio;
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::os::unix::process::ExitStatusExt;
+use std::process::{ExitStatus, Stdio};
 
 /// Runs a program of the configuration to its end, without a shell; its output goes to standard error.
 ///
@@ -57,6 +59,27 @@ pub fn service(bytes: &[u8]) -> Option<Vec<u8>> {
     match installed()?.ask(&Ask::Service(bytes.to_vec()), &[]) {
         Ok((Reply::Service(bytes), _)) => Some(bytes),
         _ => Some(Vec::new()),
+    }
+}
+
+/// Has the helper start the program that takes over, with this standard output; returns it and the socket to it. `None`
+/// without a helper.
+pub fn succeed(stdout: BorrowedFd<'_>) -> Option<io::Result<(Child, OwnedFd)>> {
+    let asked = installed()?.ask(&Ask::Succeed, &[stdout]);
+    Some(asked.and_then(|(reply, fds)| match (reply, <[OwnedFd; 2]>::try_from(fds)) {
+        (Reply::Started(pid), Ok([pidfd, socket])) => Ok((Child::adopt(pid, pidfd)?, socket)),
+        (Reply::NotOpened(failure), _) => Err(failure.into()),
+        _ => Err(io::ErrorKind::InvalidData.into()),
+    }))
+}
+
+/// Waits for that program. Returns how it exited; `None` if another process than the helper is its parent. The outer `None`:
+/// there is no helper.
+#[must_use]
+pub fn await_successor() -> Option<Option<ExitStatus>> {
+    match installed()?.ask(&Ask::AwaitSuccessor, &[]) {
+        Ok((Reply::Exited(status), _)) => Some(status.map(ExitStatus::from_raw)),
+        _ => Some(None),
     }
 }
 

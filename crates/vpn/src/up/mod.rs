@@ -124,7 +124,9 @@ impl Options {
     /// It cannot be started, with [`Level::Require`].
     pub fn sandbox(&self) -> Result<Sandbox> {
         memory::hide();
-        let policy = confine::policy(self.files.clone(), self.hooks, self.device_netns.clone());
+        let is_managed = is_managed() && !self.waits();
+        let policy =
+            confine::policy(self.files.clone(), self.hooks, self.device_netns.clone(), is_managed);
         Sandbox::prepare(self.sandbox, policy)
     }
 
@@ -158,7 +160,7 @@ impl Options {
         let mut socket = ControlSocket::new(claim.name().clone(), Server::bind(claim, "tunnel")?);
         let metrics = self.metrics.or(loaded.config.interface.metrics);
         socket.set_metrics(metrics.map(ListenAddress::listen).transpose()?);
-        let installed = self.installed(&socket, sandbox)?;
+        let installed = self.installed(&socket)?;
         let pipe = self.pipe.open()?;
         let priority = RaisedPriority::new();
         // Before the first thread: the sockets and the device are opened by the helper.
@@ -291,9 +293,8 @@ impl Options {
     }
 
     /// What this process needs to hand the tunnel over to the installed program. A pipe belongs to this process.
-    fn installed(&self, socket: &ControlSocket, sandbox: &Sandbox) -> Result<Option<Installed>> {
-        // Nor can a process in its sandbox start another program.
-        if !matches!(self.pipe, Pipe::None) || sandbox.helper().is_some() {
+    fn installed(&self, socket: &ControlSocket) -> Result<Option<Installed>> {
+        if !matches!(self.pipe, Pipe::None) {
             return Ok(None);
         }
         let installed = || -> io::Result<Installed> {

@@ -2,6 +2,7 @@
 
 use crate::commands::background::{Detached, detach};
 use crate::commands::running::Named;
+use crate::commands::sandbox::SandboxArgs;
 use crate::commands::web::Web;
 use crate::context::Context;
 use crate::exit::Exit;
@@ -11,7 +12,6 @@ use adit_service::control::http::Method;
 use adit_service::control::name::Name;
 use adit_service::error::{Error, Kind, Result, SYSTEM};
 use adit_service::log::TargetId;
-use adit_service::sandbox::Level;
 use adit_vpn::down::leftovers;
 use adit_vpn::file::conf::HookPolicy;
 use adit_vpn::file::config::Hook;
@@ -81,10 +81,8 @@ pub(crate) struct UpArgs {
     /// Divisor of all protocol intervals, for tests
     #[arg(long, hide = true, default_value = "1")]
     faster: u32,
-    /// What adit does without once it runs: 'try' is all that this machine allows. A tunnel in its sandbox cannot be
-    /// upgraded
-    #[arg(long, value_name = "require|try|off", default_value = "try", hide_default_value = true)]
-    sandbox: Level,
+    #[command(flatten)]
+    sandbox: SandboxArgs,
     #[command(flatten)]
     log: LogArgs,
 }
@@ -176,7 +174,7 @@ impl UpArgs {
             hooks: self.hooks,
             private_key: self.private_key_file,
             device_netns: self.device_netns,
-            sandbox: self.sandbox,
+            sandbox: self.sandbox.level,
             metrics: self.web.address()?,
             faster: self.faster,
             is_background: self.detached,
@@ -195,7 +193,7 @@ impl UpArgs {
         let sandbox = options.sandbox()?;
         let events = self.log.begin(output, TargetId::TUNNEL, json)?;
         if context.takes_over {
-            let program = options.take_over(&events)?;
+            let program = options.take_over(&sandbox, &events)?;
             return Ok(program.map_or(Exit::Ok, Exit::of_program));
         }
         if self.detached {
