@@ -13,6 +13,9 @@ use adit_service::sandbox::Needs;
 use std::io;
 use std::path::PathBuf;
 
+/// The system calls of a tunnel that is handed over: signals are passed on to the program that took it over.
+const SYSCALLS_OF_UPGRADE: &[&str] = &["pidfd_send_signal", "socketpair"];
+
 /// The system calls of a tunnel, beside those of its loop: files must be the user's, pages with keys are locked, threads for slow
 /// work get the usual priority, the standard streams of one in the background end, a program at the end of a pipe is waited for.
 const SYSCALLS: &[&str] = &["dup3", "geteuid", "listen", "mlock", "setpriority", "unlink", "wait4"];
@@ -22,7 +25,7 @@ const SYSCALLS: &[&str] = &["dup3", "geteuid", "listen", "mlock", "setpriority",
 pub fn needs() -> Needs {
     let mut needs = confine::needs();
     needs.syscalls.extend(adit_runtime::peer_syscalls());
-    needs.syscalls.push(SYSCALLS);
+    needs.syscalls.extend([SYSCALLS, SYSCALLS_OF_UPGRADE]);
     needs.writable.push(PathBuf::from(crate::uapi::socket::FOLDER));
     needs
 }

@@ -42,6 +42,13 @@ pub(super) fn restrict(needs: &Needs) -> io::Result<()> {
     // Not the handler of forbidden calls.
     let sigsys = u64::from(libc::SIGSYS.unsigned_abs());
     rules.insert(libc::SYS_rt_sigaction, vec![first(SeccompCmpOp::Ne, sigsys)?]);
+    // No other process; no socket that leads out of it.
+    let own = u64::from(rustix::process::getpid().as_raw_nonzero().get().unsigned_abs());
+    rules.insert(libc::SYS_tgkill, vec![first(SeccompCmpOp::Eq, own)?]);
+    if let Some(pair) = rules.get_mut(&libc::SYS_socketpair) {
+        let unix = u64::from(libc::AF_UNIX.unsigned_abs());
+        pair.push(first(SeccompCmpOp::Eq, unix)?);
+    }
     if let Some(bpf) = rules.get_mut(&libc::SYS_bpf) {
         for command in MAP_COMMANDS {
             bpf.push(first(SeccompCmpOp::Eq, command)?);
