@@ -306,6 +306,11 @@ pub fn shell_status(status: WaitStatus) -> u8 {
     u8::try_from(number).unwrap_or(255)
 }
 
+/// Has a program start with no signal blocked, whichever this process blocks.
+pub fn unblock_signals_of(command: &mut Command) {
+    sys::process::unblock_signals_of(command);
+}
+
 /// The shortest time slice that the kernel grants (`kernel/sched/syscalls.c`).
 const SHORT_SLICE: Duration = Duration::from_micros(100);
 

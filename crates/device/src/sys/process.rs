@@ -4,7 +4,9 @@ use rustix::process::Pid;
 use std::io;
 use std::mem::MaybeUninit;
 use std::os::fd::{BorrowedFd, FromRawFd, OwnedFd, RawFd};
+use std::os::unix::process::CommandExt;
 use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::process::Command;
 
 /// The exit status after a panic in the child.
 const PANICKED: u8 = 101;
@@ -96,6 +98,12 @@ pub(crate) fn block_signals(signals: Option<&[i32]>) -> io::Result<Mask> {
 /// Blocks no signal.
 pub(crate) fn unblock_signals() -> io::Result<()> {
     change_mask(libc::SIG_SETMASK, &set_of(Some(&[]))?).map(drop)
+}
+
+/// Has a program start with no signal blocked.
+pub(crate) fn unblock_signals_of(command: &mut Command) {
+    // SAFETY: the copy of this process only sets its mask before it becomes the program: neither memory nor locks.
+    unsafe { command.pre_exec(unblock_signals) };
 }
 
 /// Blocks exactly the signals of a mask.

@@ -1,5 +1,6 @@
 //! Programs that run to their end: hooks, nft, and what sets name servers.
 
+use adit_device::process::unblock_signals_of;
 use rustix::process::{Pid, Signal, kill_process_group};
 use std::fmt;
 use std::io::{self, Read, Write};
@@ -88,6 +89,8 @@ pub(crate) fn command(words: &[String]) -> Command {
     // In a process group of its own: Ctrl-C on the terminal is for us, and what the end undoes must be
     // undone whole.
     command.args(words.get(1..).unwrap_or_default()).process_group(0);
+    // The helper blocks all, so that it ends after its worker.
+    unblock_signals_of(&mut command);
     command
 }
 

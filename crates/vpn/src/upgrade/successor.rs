@@ -2,7 +2,7 @@
 
 use crate::upgrade::channel::{Channel, Kind, Message};
 use crate::upgrade::{Hello, Passed, VERSION};
-use adit_device::process::Child;
+use adit_device::process::{Child, unblock_signals_of};
 use adit_service::control::notify::is_managed;
 use adit_service::control::socket::Listener;
 use adit_service::error::{Entry, Error, Kind as ErrorKind, Result};
@@ -141,6 +141,8 @@ pub(crate) fn start_program(
     command.arg(OPTION).args(words).stdin(stdin).stdout(stdout).env_remove("WATCHDOG_PID");
     // Ctrl-C in a terminal is for the process that waits, which passes it on.
     command.process_group(0);
+    // The helper blocks all, so that it ends after its worker.
+    unblock_signals_of(&mut command);
     let spawn = if is_managed { Child::spawn_orphan } else { Child::spawn };
     Ok((spawn(&mut command)?, ours))
 }
