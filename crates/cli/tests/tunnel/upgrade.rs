@@ -273,7 +273,7 @@ fn a_program_that_cannot_take_over_changes_nothing() {
         "#!/usr/bin/env python3\nimport socket\nsocket.socket(fileno=0).send(b'hello')\n";
     let refused = [
         ("#!/bin/sh\nexit 3\n", "has ended (exit status: 3)"),
-        ("no program", "cannot start"),
+        ("#!/absent/interpreter\n", "cannot start"),
         ("#!/bin/sh\nkill -SEGV $$\n", "has ended (signal: 11"),
         (nonsense, "does not answer"),
         (version, "has version 9.9, which reads another format"),
