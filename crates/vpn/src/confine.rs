@@ -5,6 +5,7 @@ use crate::file::config::Config;
 use crate::file::load::{Given, find, load_complete, name_of};
 use crate::host::questions::Answers;
 use crate::host::{hooks, timestamps};
+use crate::pipe::Pipe;
 use crate::upgrade::successor::start_program;
 use adit_device::IfName;
 use adit_service::confine;
@@ -14,18 +15,25 @@ use std::io;
 use std::path::PathBuf;
 
 /// The system calls of a tunnel that is handed over: signals are passed on to the program that took it over.
-const SYSCALLS_OF_UPGRADE: &[&str] = &["pidfd_send_signal", "socketpair"];
+const SYSCALLS_OF_UPGRADE: &[&str] = &["pidfd_send_signal"];
+
+/// Those of a tunnel through a pipe, which is not handed over: the program at its other end is waited for.
+const SYSCALLS_OF_PIPE: &[&str] = &["wait4"];
 
 /// The system calls of a tunnel, beside those of its loop: files must be the user's, pages with keys are locked, threads for slow
-/// work get the usual priority, the standard streams of one in the background end, a program at the end of a pipe is waited for.
-const SYSCALLS: &[&str] = &["dup3", "geteuid", "listen", "mlock", "setpriority", "unlink", "wait4"];
+/// work get the usual priority, the standard streams of one in the background end.
+const SYSCALLS: &[&str] = &["dup3", "listen", "mlock", "setpriority", "unlink"];
 
 /// What it needs once it is about to open its sockets.
 #[must_use]
-pub fn needs() -> Needs {
+pub fn needs(pipe: &Pipe) -> Needs {
     let mut needs = confine::needs();
     needs.syscalls.extend(adit_runtime::peer_syscalls());
-    needs.syscalls.extend([SYSCALLS, SYSCALLS_OF_UPGRADE]);
+    needs.syscalls.push(SYSCALLS);
+    needs.syscalls.push(match pipe {
+        Pipe::None => SYSCALLS_OF_UPGRADE,
+        Pipe::Stdio | Pipe::Program(_) => SYSCALLS_OF_PIPE,
+    });
     needs.writable.push(PathBuf::from(crate::uapi::socket::FOLDER));
     needs
 }

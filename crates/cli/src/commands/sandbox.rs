@@ -19,16 +19,18 @@ pub(crate) struct SandboxArgs {
 mod tests {
     use adit_service::sandbox::{Needs, is_known, seccomp};
     use adit_service::{confine, nat};
+    use adit_vpn::up::Pipe;
 
     /// The most system calls that a command may make: a list that a person can read.
     const CALLS_MAX: usize = 60;
 
     #[test]
     fn each_command_makes_few_calls_and_all_have_numbers() {
-        let commands: [(&str, Needs); 4] = [
+        let commands: [(&str, Needs); 5] = [
             ("capture", adit_capture::run::needs()),
             ("switch, netem", confine::needs_with_ports()),
-            ("tunnel", adit_vpn::confine::needs()),
+            ("tunnel", adit_vpn::confine::needs(&Pipe::None)),
+            ("tunnel --stdio", adit_vpn::confine::needs(&Pipe::Stdio)),
             ("nat", nat::needs()),
         ];
         for (command, needs) in commands {

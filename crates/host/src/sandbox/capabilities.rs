@@ -12,6 +12,8 @@ use std::io;
 /// Runs when the mounts are isolated. The process cannot gain privileges after it, by no program, and no
 /// process of the same user may read its memory or take its descriptors.
 pub(super) fn drop_all(needs: &Needs) -> io::Result<()> {
+    // Later it may not be asked for.
+    super::owner();
     set_no_new_privs(true)?;
     set_dumpable_behavior(DumpableBehavior::NotDumpable)?;
     // Without CAP_SETPCAP the bounding set stays; with no_new_privs it gives nothing.

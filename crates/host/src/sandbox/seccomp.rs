@@ -58,6 +58,7 @@ pub(super) fn restrict(needs: &Needs) -> io::Result<()> {
     let (other, listed) = (SeccompAction::Trap, SeccompAction::Allow);
     let filter = SeccompFilter::new(rules, other, listed, arch).map_err(|error| failed(&error))?;
     let program = BpfProgram::try_from(filter).map_err(|error| failed(&error))?;
+    adit_runtime::panics::forbid_backtraces();
     seccompiler::apply_filter_all_threads(&program).map_err(|error| failed(&error))?;
     state::note(|state| state.system_calls = Some(calls(needs).len()));
     Ok(())

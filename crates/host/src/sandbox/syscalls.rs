@@ -31,10 +31,6 @@ pub(super) const PROCESS: &[&str] = &[
     "getpid",
     "tgkill",
     "exit_group",
-    // The backtrace of a panic.
-    "getcwd",
-    "readlink",
-    "readlinkat",
     // Messages and descriptors.
     "read",
     "write",
@@ -133,7 +129,6 @@ table! {
     gettid SYS_gettid,
     getuid SYS_getuid,
     geteuid SYS_geteuid,
-    getcwd SYS_getcwd,
     inotify_add_watch SYS_inotify_add_watch,
     inotify_init1 SYS_inotify_init1,
     ioctl SYS_ioctl,

@@ -26,9 +26,10 @@ use std::iter::Peekable;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, UdpSocket};
 use std::time::{SystemTime, UNIX_EPOCH};
 
-/// The system calls of open sockets; quinn-udp sets their options and asks for the version of the kernel.
+/// The system calls of sockets after the first ones were opened; quinn-udp sets their options. With the first one it asks for
+/// the version of the kernel (`uname`).
 pub(crate) const SYSCALLS: &[&str] =
-    &["getsockname", "getsockopt", "recvmmsg", "recvmsg", "sendmsg", "setsockopt", "uname"];
+    &["getsockname", "getsockopt", "recvmmsg", "recvmsg", "sendmsg", "setsockopt"];
 
 /// The maximum number of trains that wait for room in a socket: about the default size of its buffer.
 const WAITING_MAX: usize = 128;

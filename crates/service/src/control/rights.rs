@@ -3,11 +3,10 @@
 use crate::config::source::Files;
 use adit_device::process::groups_of_peer;
 use adit_runtime::text::user::Group;
-use rustix::process::{getegid, geteuid};
+use crate::sandbox::owner;
 use std::os::fd::BorrowedFd;
 use std::os::unix::fs::MetadataExt;
 use std::path::Path;
-use std::sync::OnceLock;
 
 /// The group of a machine whose members control each program that may give it its socket.
 pub const GROUP: &str = "adit";
@@ -33,7 +32,7 @@ impl Rights {
     #[must_use]
     pub fn of_peer(socket: BorrowedFd<'_>, ours: [u32; 2]) -> Option<Self> {
         let peer = rustix::net::sockopt::socket_peercred(socket).ok()?;
-        let (user, _) = own();
+        let (user, _) = owner();
         if peer.uid.is_root() || peer.uid.as_raw() == user {
             return Some(Self::Owner);
         }
@@ -59,15 +58,9 @@ impl Rights {
         if self == Self::Web {
             return "Send the request to the control socket.".to_owned();
         }
-        let (user, _) = own();
+        let (user, _) = owner();
         format!("Send the request as root, as user {user}, or as a member of the socket's group.")
     }
-}
-
-/// The user and the group of this process, asked for before a sandbox forbids it.
-fn own() -> (u32, u32) {
-    static OWN: OnceLock<(u32, u32)> = OnceLock::new();
-    *OWN.get_or_init(|| (geteuid().as_raw(), getegid().as_raw()))
 }
 
 /// Gives the socket at `path` to the group `adit`, if the machine has it and this process may, and returns the
@@ -77,6 +70,6 @@ pub(super) fn give_to_group(path: &Path) -> [u32; 2] {
         // Only root and members may: without the right the socket keeps the group of this process.
         let _ = std::os::unix::fs::chown(path, None, Some(group.gid));
     }
-    let (_, own) = own();
+    let (_, own) = owner();
     [std::fs::metadata(path).map_or(own, |found| found.gid()), own]
 }

@@ -27,7 +27,6 @@ pub const SYSCALLS: &[&str] = &[
     "accept4",
     "eventfd2",
     "fcntl",
-    "getpriority",
     "poll",
     "ppoll",
     "read",

@@ -1,5 +1,6 @@
 //! Requests and replies as JSON.
 
+use crate::sandbox;
 use crate::config::problems::Problems;
 use crate::config::read;
 use crate::config::source::{Files, Source};
@@ -61,7 +62,7 @@ pub fn read_request<T>(
     let result = read(&mut table);
     table.finish();
     if let Some(named) = source.refused() {
-        let user = rustix::process::geteuid().as_raw();
+        let (user, _) = sandbox::owner();
         let message = format!(
             "permission denied to name '{named}': the program would open it with the rights of user {user}"
         );

@@ -164,7 +164,7 @@ impl Options {
         let pipe = self.pipe.open()?;
         let priority = RaisedPriority::new();
         // Before the first thread: the sockets and the device are opened by the helper.
-        let needs = confine::needs();
+        let needs = confine::needs(&self.pipe);
         adit_service::confine::give_up(sandbox, &needs, events)?;
         let start = Start {
             installed,

@@ -56,7 +56,7 @@ impl Options {
         let (runner, mut supervisor, waits) = taken.inspect_err(|error| predecessor.fail(error))?;
         supervisor.service.own(&runner, waits.then_some(predecessor))?;
         let hooks = supervisor.service.hooks().clone();
-        let restricted = restrict_calls(sandbox, &confine::needs(), events);
+        let restricted = restrict_calls(sandbox, &confine::needs(&self.pipe), events);
         self.run_to_end((runner, supervisor), &hooks, restricted, events)
     }
 
@@ -92,7 +92,7 @@ impl Options {
         let timestamps = Timestamps::open(&loaded.name.to_string(), events);
         let netns = self.netns()?;
         // Before the first thread, and before anything of the other process is read.
-        give_up(sandbox, &confine::needs(), events)?;
+        give_up(sandbox, &confine::needs(&self.pipe), events)?;
         let measurement = Measurement::start();
         Ok(Prepared { loaded, netns, signals, timestamps, aes_is_faster: measurement.finish() })
     }
