@@ -1,9 +1,9 @@
 //! What the user at the other end of a connection may do.
 
 use crate::config::source::Files;
+use crate::sandbox::owner;
 use adit_device::process::groups_of_peer;
 use adit_runtime::text::user::Group;
-use crate::sandbox::owner;
 use std::os::fd::BorrowedFd;
 use std::os::unix::fs::MetadataExt;
 use std::path::Path;

@@ -1,12 +1,12 @@
 //! Requests and replies as JSON.
 
-use crate::sandbox;
 use crate::config::problems::Problems;
 use crate::config::read;
 use crate::config::source::{Files, Source};
 use crate::config::table::Table;
 use crate::control::CONTROL;
 use crate::error::{Error, Kind, Result};
+use crate::sandbox;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};

@@ -206,7 +206,8 @@ pub(crate) fn folder() -> Option<PathBuf> {
     let set = |name| env::var_os(name).filter(|path| !path.is_empty()).map(PathBuf::from);
     let of_service = set("STATE_DIRECTORY");
     let of_user = || Some(set("XDG_STATE_HOME")?.join("adit"));
-    let of_root = || (adit_service::sandbox::owner().0 == 0).then(|| PathBuf::from("/var/lib/adit"));
+    let of_root =
+        || (adit_service::sandbox::owner().0 == 0).then(|| PathBuf::from("/var/lib/adit"));
     let at_home = || Some(set("HOME")?.join(".local/state/adit"));
     of_service.or_else(of_user).or_else(of_root).or_else(at_home)
 }
