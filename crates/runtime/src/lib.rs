@@ -119,6 +119,8 @@ pub use wake::priority::RaisedPriority;
 pub use wake::reactor::{Interest, Token};
 pub use wake::signals::{Signal, Signals};
 
+pub use socket::udp::ask_for_the_kernel;
+
 /// The system calls that a loop makes whose ports are devices, by name: the lists stand beside the code that makes
 /// them. For a seccomp filter.
 pub fn loop_syscalls() -> impl Iterator<Item = &'static [&'static str]> {

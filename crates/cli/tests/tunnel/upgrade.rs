@@ -191,6 +191,9 @@ fn an_upgrade_keeps_sessions_and_loses_no_packet() {
     }
     all_came(ping, COUNT);
     assert_eq!([handshakes("ta"), handshakes("tb")], made, "no session was made");
+    let sandbox = &show("ta")["sandbox"];
+    assert_eq!(sandbox["capabilities"], Value::Array(Vec::new()), "{sandbox}");
+    assert!(sandbox["helper"].is_u64() && sandbox["system_calls"].is_u64(), "{sandbox}");
 
     run(&format!("kill -INT {}", dump.pid()));
     dump.0.wait().unwrap();

@@ -26,8 +26,7 @@ use std::iter::Peekable;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, UdpSocket};
 use std::time::{SystemTime, UNIX_EPOCH};
 
-/// The system calls of sockets after the first ones were opened; quinn-udp sets their options. With the first one it asks for
-/// the version of the kernel (`uname`).
+/// The system calls of open sockets; quinn-udp sets their options.
 pub(crate) const SYSCALLS: &[&str] =
     &["getsockname", "getsockopt", "recvmmsg", "recvmsg", "sendmsg", "setsockopt"];
 

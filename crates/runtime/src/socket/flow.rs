@@ -31,8 +31,6 @@ pub(crate) const SYSCALLS: &[&str] = &[
     "setsockopt",
     "shutdown",
     "socket",
-    // quinn-udp asks for the version of the kernel.
-    "uname",
 ];
 
 /// One flow.

@@ -8,9 +8,17 @@ use std::io::{self, IoSliceMut};
 use std::net::SocketAddr;
 use std::os::fd::{AsFd, BorrowedFd};
 
-/// The system calls of an open socket; quinn-udp sets its options and asks for the version of the kernel.
+/// Has quinn-udp ask for the version of the kernel (`uname`), which it does once: before a sandbox forbids it.
+pub fn ask_for_the_kernel() {
+    if let Ok(socket) = std::net::UdpSocket::bind("0.0.0.0:0") {
+        // What else it finds is that of another socket.
+        let _ = UdpSocketState::new(UdpSockRef::from(&socket));
+    }
+}
+
+/// The system calls of an open socket; quinn-udp sets its options.
 pub(crate) const SYSCALLS: &[&str] =
-    &["getsockname", "getsockopt", "recvmmsg", "recvmsg", "sendmsg", "setsockopt", "uname"];
+    &["getsockname", "getsockopt", "recvmmsg", "recvmsg", "sendmsg", "setsockopt"];
 
 /// How many bytes of datagrams may wait in the kernel each way: 64 trains of 64 KiB. It is the queue
 /// of a port that is behind the socket; past it, datagrams are dropped and counted.
