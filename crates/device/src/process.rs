@@ -307,6 +307,13 @@ pub fn time_slice() -> io::Result<Duration> {
     Ok(Duration::from_nanos(sys::process::scheduling()?.sched_runtime))
 }
 
+/// Keeps lookups of users, groups and hosts to files and DNS in a program that is linked statically with glibc: the modules
+/// of nsswitch.conf(5) belong to the C library of the machine and would crash it. Does nothing in other programs. Call it
+/// before the first lookup.
+pub fn keep_lookups_static() {
+    sys::name_service::use_what_is_built_in();
+}
+
 /// The signals that a thread blocks, as they were before [`block_all_signals`].
 #[derive(Clone, Copy)]
 pub struct SignalMask(sys::process::Mask);

@@ -48,6 +48,9 @@ peers() { adit tunnel show site --json | grep -o '"allowed_ips"' | wc -l; }
 peer 10.9.0.7/32 >>/etc/adit/site.conf
 systemctl reload adit-tunnel@site
 [ "$(peers)" = 2 ] || fail "the reload did not read the new file"
+peer 10.9.0.8/32 >>/etc/adit/site.conf
+adit tunnel reload site
+[ "$(peers)" = 3 ] || fail "root's reload did not read the new file"
 cp -a /etc/adit/site.conf /root/
 echo 'Nonsense = 1' >>/etc/adit/site.conf
 if systemctl reload adit-tunnel@site 2>/dev/null; then fail "a reload of a bad file succeeded"; fi
