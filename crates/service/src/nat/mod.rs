@@ -271,6 +271,8 @@ impl NatService {
             spliced: Spliced::of(runner.splice_counts()),
             received: counters.map_or(0, |counters| counters.received),
             sent: counters.map_or(0, |counters| counters.sent),
+            received_bytes: counters.map_or(0, |counters| counters.received_bytes),
+            sent_bytes: counters.map_or(0, |counters| counters.sent_bytes),
             dropped,
         }
     }
