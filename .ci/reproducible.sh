@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
-# Builds the static archive and the package for Debian twice, in two folders with other names, and compares their hashes;
-# runs the image. Needs as much disk as two release builds.
+# Builds the static archive and the package for Debian twice, in two folders with other names, and compares their hashes.
+# Needs as much disk as two release builds.
 #
 #   .ci/reproducible.sh
 set -euo pipefail
@@ -20,8 +20,3 @@ for folder in one another/with-a-longer-name; do
   rm -rf "$work/$folder"/target/*/release/{deps,build,.fingerprint}
 done
 "$work/one/packaging/build.sh" check "$work/another/with-a-longer-name/target/dist"
-if command -v podman >/dev/null; then
-  "$work/one/packaging/build.sh" image
-  podman load --quiet --input "$work"/one/target/dist/*-image.tar
-  podman run --rm --network none "adit:$(sed -n 's/^version = "\(.*\)"/\1/p' Cargo.toml | head -1)" --version
-fi

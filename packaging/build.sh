@@ -12,7 +12,9 @@
 #   NO_BUILD=1                      packs what was compiled before
 #   SOURCE_DATE_EPOCH=SECONDS       the time of all files (the default is the last commit)
 #
-# The paths of this machine, the time and the order of files do not get into what is built (.ci/reproducible.sh). `cargo deb` comes with `cargo install cargo-deb`.
+# The archive is for /usr/local (tar -xzf FILE -C /usr/local --strip-components=1). Its program has glibc in it. The paths of
+# this machine, the time and the order of files do not get into what is built (.ci/reproducible.sh). `cargo deb` comes with
+# `cargo install cargo-deb`.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
@@ -93,21 +95,27 @@ deb() {
 
 tarball() {
   compile -C target-feature=+crt-static
+  ! readelf -d "$(program)" | grep -q NEEDED || fail "$(program) is not static: run without NO_BUILD or PROFILE=dev"
   documents
   sbom
   step "archive"
-  local name=adit-$version-${host%%-*}-linux root=$work/root
-  mkdir -p "$root/$name"/{bin,share/man,share/bash-completion/completions,share/zsh/site-functions,share/fish/vendor_completions.d,doc}
-  install -m 755 "$(program)" "$root/$name/bin/adit"
-  strip "$root/$name/bin/adit"
-  for page in "$work"/man/*; do
-    install -D -m 644 "$page" "$root/$name/share/man/man${page##*.}/${page##*/}"
+  local name=adit-$version-${host%%-*}-linux root=$work/root to file
+  to=$root/$name
+  install -D -m 755 "$(program)" "$to/bin/adit"
+  strip "$to/bin/adit"
+  for file in "$work"/man/*; do
+    install -D -m 644 "$file" "$to/share/man/man${file##*.}/${file##*/}"
   done
-  install -m 644 "$work/completions/adit" "$root/$name/share/bash-completion/completions/"
-  install -m 644 "$work/completions/_adit" "$root/$name/share/zsh/site-functions/"
-  install -m 644 "$work/completions/adit.fish" "$root/$name/share/fish/vendor_completions.d/"
-  cp -r packaging/systemd "$root/$name/systemd"
-  install -m 644 README.md CHANGELOG.md LICENSE-MIT LICENSE-APACHE "$out/adit-$version.cdx.json" "$root/$name/doc/"
+  install -D -m 644 -t "$to/share/bash-completion/completions" "$work/completions/adit"
+  install -D -m 644 -t "$to/share/zsh/site-functions" "$work/completions/_adit"
+  install -D -m 644 -t "$to/share/fish/vendor_completions.d" "$work/completions/adit.fish"
+  install -D -m 644 -t "$to/share/doc/adit" README.md CHANGELOG.md LICENSE-MIT LICENSE-APACHE "$out/adit-$version.cdx.json"
+  # As in the package for Debian, below /usr/local.
+  install -D -m 755 -t "$to/lib/adit" packaging/systemd/copy-tunnel
+  install -D -m 644 packaging/systemd/adit.sysusers "$to/lib/sysusers.d/adit.conf"
+  install -D -m 644 packaging/systemd/adit.tmpfiles "$to/lib/tmpfiles.d/adit.conf"
+  install -D -m 644 -t "$to/lib/systemd/system" packaging/systemd/*.service
+  sed -i 's,/usr/\(bin/adit\|lib/adit/\),/usr/local/\1,' "$to"/lib/systemd/system/*.service
   archive "$root" "$name" | gzip -9n >"$out/$name.tar.gz"
 }
 
@@ -119,13 +127,13 @@ archive() {
 
 image() {
   needs podman "install it, or copy the static program into an image by hand"
-  [ -e "$out/adit-$version-${host%%-*}-linux.tar.gz" ] || tarball
+  local name=adit-$version-${host%%-*}-linux root=$work/image
+  [ -e "$out/$name.tar.gz" ] || tarball
   step "image"
-  local root=$work/image
   rm -rf "$root"
-  mkdir -p "$root"/{bin,tmp,run/adit,var/lib/adit,etc/adit}
+  mkdir -p "$root"/{tmp,run/adit,var/lib/adit,etc/adit}
   chmod 1777 "$root/tmp"
-  install -m 755 "$work/root/adit-$version-${host%%-*}-linux/bin/adit" "$root/bin/adit"
+  tar -xzf "$out/$name.tar.gz" -C "$root" --strip-components=1 "$name/bin/adit"
   archive "$root" . >"$work/image.tar"
   podman build --quiet --timestamp "$epoch" --tag "adit:$version" --file packaging/image/Containerfile "$work" >/dev/null
   rm -f "$out/adit-$version-image.tar"

@@ -11,36 +11,35 @@ import os
 import subprocess
 import sys
 import tomllib
+import urllib.parse
 import uuid
 
 ROOT = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
 
 
-def metadata():
-    host = subprocess.run(["rustc", "-vV"], check=True, capture_output=True, text=True).stdout
-    host = next(line.split(": ")[1] for line in host.splitlines() if line.startswith("host: "))
-    words = ["cargo", "metadata", "--format-version=1", "--locked", "--filter-platform", host]
-    output = subprocess.run(words, cwd=ROOT, check=True, capture_output=True, text=True).stdout
-    return json.loads(output)
+def cargo(*words):
+    return subprocess.run(["cargo", *words, "--locked"], cwd=ROOT, check=True, capture_output=True, text=True).stdout
 
 
-def compiled(graph):
-    """The packages that the program is made of, without what only tests and builds need."""
-    nodes = {node["id"]: node for node in graph["resolve"]["nodes"]}
-    start = next(package["id"] for package in graph["packages"] if package["name"] == "adit")
-    seen, todo = {}, [start]
-    while todo:
-        name = todo.pop()
-        if name in seen:
-            continue
-        deps = nodes[name]["deps"]
-        seen[name] = [dep["pkg"] for dep in deps if any(kind["kind"] is None for kind in dep["dep_kinds"])]
-        todo += seen[name]
-    return start, seen
+def compiled(host):
+    """Each package that the program is made of, and its dependencies: with the features that a build of the program
+    has, which `cargo metadata` does not know, and without what only tests and builds need."""
+    words = ["-p", "adit", "--target", host, "-e", "normal", "--prefix", "depth", "--format", " {p}"]
+    edges, way = {}, []
+    for line in cargo("tree", *words).splitlines():
+        depth, name, version = line.split()[:3]
+        package = (name, version.removeprefix("v"))
+        # What is below a package is printed once, at its first place.
+        del way[int(depth) :]
+        edges.setdefault(package, set())
+        if way:
+            edges[way[-1]].add(package)
+        way.append(package)
+    return edges
 
 
 def reference(package):
-    return f"pkg:cargo/{package['name']}@{package['version']}"
+    return f"pkg:cargo/{package['name']}@{urllib.parse.quote(package['version'])}"
 
 
 def component(package, checksums):
@@ -65,16 +64,19 @@ def component(package, checksums):
 
 
 def main():
-    graph = metadata()
-    packages = {package["id"]: package for package in graph["packages"]}
+    host = subprocess.run(["rustc", "-vV"], check=True, capture_output=True, text=True).stdout
+    host = next(line.split(": ")[1] for line in host.splitlines() if line.startswith("host: "))
+    metadata = json.loads(cargo("metadata", "--format-version=1", "--filter-platform", host))
+    packages = {(package["name"], package["version"]): package for package in metadata["packages"]}
     with open(os.path.join(ROOT, "Cargo.lock"), "rb") as lock:
         locked = tomllib.load(lock)["package"]
     checksums = {(package["name"], package["version"]): package.get("checksum") for package in locked}
-    start, edges = compiled(graph)
+    edges = compiled(host)
+    start = next(package for package in edges if package[0] == "adit")
     others = sorted((packages[name] for name in edges if name != start), key=reference)
     program = component(packages[start], checksums) | {"type": "application"}
     dependencies = [
-        {"ref": reference(packages[name]), "dependsOn": sorted({reference(packages[dep]) for dep in deps})}
+        {"ref": reference(packages[name]), "dependsOn": sorted(reference(packages[dep]) for dep in deps)}
         for name, deps in edges.items()
     ]
     epoch = int(os.environ.get("SOURCE_DATE_EPOCH", "0"))

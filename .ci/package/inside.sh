@@ -39,38 +39,19 @@ ip addr add 192.0.2.1/24 dev near
 ip link set near up
 ip -n far addr add 192.0.2.2/24 dev near
 ip -n far link set near up
-ours=$(adit tunnel genkey) theirs=$(adit tunnel genkey)
-public() { echo "$1" | adit tunnel pubkey; }
-umask 077
-mkdir -p /etc/adit
-cat >/etc/adit/site.conf <<CONF
-[Interface]
-PrivateKey = $ours
-ListenPort = 51820
-Address = 10.9.0.1/24
-[Peer]
-PublicKey = $(public "$theirs")
-AllowedIPs = 10.9.0.2/32
-CONF
-cat >/root/far.conf <<CONF
-[Interface]
-PrivateKey = $theirs
-Address = 10.9.0.2/24
-[Peer]
-PublicKey = $(public "$ours")
-AllowedIPs = 10.9.0.1/32
-Endpoint = 192.0.2.1:51820
-CONF
-umask 022
+# The two commands of the README.
+adit tunnel invite site --endpoint 192.0.2.1 >/root/invitation 2>/root/adit.log || fail "the invitation"
 systemctl enable --now adit-tunnel@site 2>/dev/null || fail "start"
-ip netns exec far adit tunnel up --detach /root/far.conf
-eventually 'ip netns exec far ping -c 1 -W 1 10.9.0.1 >/dev/null'
+ip netns exec far adit tunnel join --to /root/far.conf --up </root/invitation >/root/reply 2>/root/adit.log || fail "$(cat /root/adit.log)"
+adit tunnel accept site </root/reply 2>/root/adit.log || fail "$(cat /root/adit.log)"
+address=$(sed -n 's,^Address = \([0-9.]*\)/.*,\1,p' /etc/adit/site.conf | head -1)
+eventually 'ip netns exec far ping -c 1 -W 1 "$address" >/dev/null'
 adit list | grep -q site
 
 step "update while packets cross"
 pid=$(systemctl show -P MainPID adit-tunnel@site)
 handshake=$(ip netns exec far wg show far latest-handshakes)
-ip netns exec far ping -D -i 0.01 -c 1000 -W 5 10.9.0.1 >/root/pings 2>&1 &
+ip netns exec far ping -D -i 0.01 -c 1000 -W 5 "$address" >/root/pings 2>&1 &
 ping=$!
 sleep 1
 install /root/second.deb

@@ -35,6 +35,7 @@ use std::ffi::OsString;
 /// Runs the command line and returns the exit status.
 #[must_use]
 pub fn run() -> u8 {
+    adit_device::process::keep_lookups_static();
     adit_runtime::panics::end_in_order();
     let args: Vec<OsString> = std::env::args_os().collect();
     if let [program, rest @ ..] = &args[..]

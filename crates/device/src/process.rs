@@ -2,17 +2,20 @@
 
 use crate::sys;
 use bitflags::bitflags;
+use rustix::event::{PollFd, PollFlags, poll};
+use rustix::net::{AddressFamily, SocketFlags, SocketType, socketpair};
 use rustix::pipe::{PipeFlags, pipe_with};
 use rustix::process::{
-    Pid, PidfdFlags, Signal, WaitOptions, WaitStatus, getppid, set_parent_process_death_signal,
+    Pid, PidfdFlags, Signal, WaitId, WaitIdOptions, WaitOptions, WaitStatus, getppid,
+    set_parent_process_death_signal, waitid,
 };
 use rustix::thread::UnshareFlags;
 use std::fmt;
 use std::fs;
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
-use std::os::unix::process::CommandExt;
-use std::process::Command;
+use std::os::unix::process::{CommandExt, ExitStatusExt};
+use std::process::{Command, ExitStatus};
 use std::time::Duration;
 
 bitflags! {
@@ -161,6 +164,51 @@ impl Child {
         Err(io::Error::from_raw_os_error(i32::from_ne_bytes(errno)))
     }
 
+    /// Starts a program.
+    ///
+    /// # Errors
+    /// Those of fork(2) and execve(2).
+    pub fn spawn(command: &mut Command) -> io::Result<Self> {
+        let pid = Pid::from_child(&command.spawn()?);
+        let pidfd = rustix::process::pidfd_open(pid, PidfdFlags::empty())?;
+        Ok(Self { pid, pidfd })
+    }
+
+    /// As [`Self::spawn`], but the parent of the program is the process that takes orphans, a service manager for instance.
+    /// A copy of this process, which may have threads, starts it and ends.
+    ///
+    /// # Errors
+    /// As [`Self::spawn`].
+    pub fn spawn_orphan(command: &mut Command) -> io::Result<Self> {
+        let flags = SocketFlags::CLOEXEC;
+        let (ours, theirs) = socketpair(AddressFamily::UNIX, SocketType::SEQPACKET, flags, None)?;
+        let mut ours = Some(ours);
+        let starter = Self::fork_here(|| {
+            drop(ours.take());
+            let spawned = command.spawn().map(|child| Pid::from_child(&child).as_raw_pid());
+            let errno = |error: io::Error| -error.raw_os_error().unwrap_or(libc::EINVAL);
+            let _ = rustix::io::write(&theirs, &spawned.unwrap_or_else(errno).to_ne_bytes());
+            // Until the other end is closed, the program has its parent, and the number is its own.
+            let _ = rustix::io::read(&theirs, &mut [0]);
+            0
+        })?;
+        drop(theirs);
+        let mut number = [0; 4];
+        if let Some(ours) = &ours {
+            rustix::io::retry_on_intr(|| rustix::io::read(ours, &mut number))?;
+        }
+        let number = i32::from_ne_bytes(number);
+        let opened = match Pid::from_raw(number.max(0)) {
+            Some(pid) => rustix::process::pidfd_open(pid, PidfdFlags::empty())
+                .map(|pidfd| Self { pid, pidfd })
+                .map_err(io::Error::from),
+            None => Err(io::Error::from_raw_os_error(-number)),
+        };
+        drop(ours);
+        starter.wait()?;
+        opened
+    }
+
     /// Its number.
     #[must_use]
     pub fn pid(&self) -> u32 {
@@ -187,6 +235,20 @@ impl Child {
                 Err(errno) => return Err(errno.into()),
             }
         }
+    }
+
+    /// Waits for its end, and returns how it exited; `None` if another process is its parent.
+    ///
+    /// # Errors
+    /// ENOMEM.
+    pub fn exit_status(&self) -> io::Result<Option<ExitStatus>> {
+        let mut fds = [PollFd::new(&self.pidfd, PollFlags::IN)];
+        rustix::io::retry_on_intr(|| poll(&mut fds, None))?;
+        let status = waitid(WaitId::PidFd(self.pidfd.as_fd()), WaitIdOptions::EXITED);
+        Ok(status.ok().flatten().map(|status| {
+            let code = status.exit_status().map(|code| code << 8);
+            ExitStatus::from_raw(code.or(status.terminating_signal()).unwrap_or_default())
+        }))
     }
 }
 
@@ -243,6 +305,13 @@ const RESET_ON_FORK: u64 = 1;
 /// As [`shorten_time_slice`].
 pub fn time_slice() -> io::Result<Duration> {
     Ok(Duration::from_nanos(sys::process::scheduling()?.sched_runtime))
+}
+
+/// Keeps lookups of users, groups and hosts to files and DNS in a program that is linked statically with glibc: the modules
+/// of nsswitch.conf(5) belong to the C library of the machine and would crash it. Does nothing in other programs. Call it
+/// before the first lookup.
+pub fn keep_lookups_static() {
+    sys::name_service::use_what_is_built_in();
 }
 
 /// The signals that a thread blocks, as they were before [`block_all_signals`].
@@ -320,4 +389,40 @@ fn require_one_thread() -> io::Result<()> {
         return Err(rustix::io::Errno::INVAL.into());
     }
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn parent_of(child: &Child) -> u32 {
+        let status = fs::read_to_string(format!("/proc/{}/status", child.pid())).unwrap();
+        let parent = status.lines().find_map(|line| line.strip_prefix("PPid:"));
+        parent.unwrap().trim().parse().unwrap()
+    }
+
+    #[test]
+    fn an_orphan_is_the_child_of_another_process() {
+        let mut sleep = Command::new("sleep");
+        sleep.arg("1000");
+        let child = Child::spawn(&mut sleep).unwrap();
+        assert_eq!(parent_of(&child), std::process::id());
+        let orphan = Child::spawn_orphan(&mut sleep).unwrap();
+        assert_ne!(parent_of(&orphan), std::process::id());
+        for child in [&child, &orphan] {
+            child.signal(Signal::KILL).unwrap();
+        }
+        assert_eq!(child.exit_status().unwrap().unwrap().signal(), Some(9));
+        assert!(orphan.exit_status().unwrap().is_none());
+    }
+
+    #[test]
+    fn the_status_is_that_of_the_program_and_errors_are_those_of_its_start() {
+        let child = Child::spawn(Command::new("sh").args(["-c", "exit 3"])).unwrap();
+        assert_eq!(child.exit_status().unwrap().unwrap().code(), Some(3));
+        for spawn in [Child::spawn, Child::spawn_orphan] {
+            let error = spawn(&mut Command::new("/nowhere/at/all")).unwrap_err();
+            assert_eq!(error.kind(), io::ErrorKind::NotFound);
+        }
+    }
 }

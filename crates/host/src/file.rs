@@ -256,10 +256,9 @@ impl LockFile {
     /// # Errors
     /// ENOSPC.
     pub fn own(&mut self) -> io::Result<()> {
-        self.file.set_len(0).and_then(|()| self.file.rewind())?;
-        writeln!(self.file, "{}", std::process::id())?;
         self.is_ours = true;
-        Ok(())
+        self.file.set_len(0).and_then(|()| self.file.rewind())?;
+        writeln!(self.file, "{}", std::process::id())
     }
 
     /// Leaves the lock to a process that has [adopted](Self::adopt) it.

@@ -188,9 +188,8 @@ impl Claim {
     /// # Errors
     /// ENOSPC.
     pub fn own(&mut self) -> io::Result<()> {
-        self.lock.own()?;
         self.is_ours = true;
-        Ok(())
+        self.lock.own()
     }
 
     /// The descriptor of the lock.

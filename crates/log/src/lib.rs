@@ -48,4 +48,4 @@ mod writer;
 
 pub use destination::Format;
 pub use format::Line;
-pub use log::{Log, Settings, finish, report};
+pub use log::{Log, Settings, finish, once_written, report};

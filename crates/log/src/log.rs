@@ -73,6 +73,14 @@ pub fn report(report: &Report) -> bool {
     log.format == Format::Json || Format::of_environment() == Format::Journal
 }
 
+/// Runs `then` after the messages logged until now are written, on the thread that writes them.
+pub fn once_written(then: impl FnOnce() + Send + 'static) {
+    match LOG.get() {
+        Some(log) => log.once_written(Box::new(then)),
+        None => then(),
+    }
+}
+
 /// Ends the log of this process: waits up to a second for its reader.
 pub fn finish() {
     if let Some(log) = LOG.get() {
@@ -141,6 +149,23 @@ mod tests {
             messages += 1;
         }
         assert_eq!(messages + reported, COUNT, "each was written or counted");
+    }
+
+    #[test]
+    fn what_was_logged_is_written_before_the_end_of_standard_error() {
+        let (mut log, reader) = log(LevelFilter::INFO);
+        log.start();
+        for number in 0..20 {
+            log.event(&note(number.to_string()), None);
+        }
+        let (sender, receiver) = std::sync::mpsc::channel();
+        log.0.once_written(Box::new(move || {
+            reader.set_nonblocking(true).unwrap();
+            let lines: Vec<_> = (0..20).map(|_| next(&reader)).collect();
+            sender.send(lines).unwrap();
+        }));
+        let lines = receiver.recv_timeout(Duration::from_secs(60)).unwrap();
+        assert_eq!(lines.last().unwrap(), "19\n");
     }
 
     #[test]

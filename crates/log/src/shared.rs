@@ -171,6 +171,18 @@ impl Shared {
         }
     }
 
+    /// Runs `then` after the messages before it are written, without waiting for their reader.
+    pub(crate) fn once_written(&self, then: Box<dyn FnOnce() + Send>) {
+        let then = match &self.state().out {
+            Out::Queued(queue) => queue.then(then),
+            Out::Direct(_) | Out::Closed => Some(then),
+        };
+        // Nothing is queued, or the reader has been too slow for 4,096 messages.
+        if let Some(then) = then {
+            then();
+        }
+    }
+
     pub(crate) fn finish(&self) {
         let mut state = self.state();
         match std::mem::replace(&mut state.out, Out::Closed) {

@@ -23,6 +23,8 @@ enum Item {
     Message(Vec<u8>),
     /// A report of what was left out became due.
     Wake,
+    /// Runs after the messages before it are written.
+    Then(Box<dyn FnOnce() + Send>),
 }
 
 /// The side of the queue that never waits.
@@ -61,7 +63,17 @@ impl Queue {
         let _ = self.sender.try_send(Item::Wake);
     }
 
-    /// Lets the thread write what is queued. Whoever receives from the result waits until it has.
+    /// Makes the thread run `then` after it has written what is queued; returns `then` if there is no room.
+    pub(crate) fn then(&self, then: Box<dyn FnOnce() + Send>) -> Option<Box<dyn FnOnce() + Send>> {
+        match self.sender.try_send(Item::Then(then)) {
+            Err(
+                TrySendError::Full(Item::Then(then)) | TrySendError::Disconnected(Item::Then(then)),
+            ) => Some(then),
+            _ => None,
+        }
+    }
+
+    /// Lets the thread write what is queued. The receiver returns once it has.
     pub(crate) fn close(self) -> Receiver<()> {
         self.end
     }
@@ -76,6 +88,7 @@ fn write_all(source: &impl Writes, mut destination: Destination, items: &Receive
         };
         match item {
             Ok(Item::Message(bytes)) => source.deliver(&mut destination, &bytes),
+            Ok(Item::Then(then)) => then(),
             Ok(Item::Wake) | Err(RecvTimeoutError::Timeout) => {}
             Err(RecvTimeoutError::Disconnected) => break,
         }

@@ -40,8 +40,12 @@ pub(super) fn detach() -> Result<Exit> {
     Ok(code.and_then(Exit::from_code).filter(|exit| *exit != Exit::Ok).unwrap_or(Exit::Refused))
 }
 
-/// Lets the waiting parent exit with a status, and closes its descriptors.
+/// Lets the waiting parent exit with a status once all that was logged is printed, and closes its descriptors.
 pub(super) fn notify_ready(exit: Exit) {
+    adit_log::once_written(move || close_standard(exit));
+}
+
+fn close_standard(exit: Exit) {
     let answer = [READY, &[exit.code()]].concat();
     // The parent may be gone.
     let _ = std::io::stdout().lock().write_all(&answer).and_then(|()| std::io::stdout().flush());

@@ -704,13 +704,15 @@ fn a_program_that_cannot_start_is_reported_with_a_status() {
     let up = lab.adit(&["lab", "up", "-d", "/run/lab.toml"]);
     let error = text(&up.stderr);
     assert_eq!(up.status.code(), Some(1), "{error}");
-    let last = error.lines().last().unwrap();
+    let degraded = error.lines().find(|line| line.starts_with("'lab' is degraded")).unwrap();
     for part in [
         "'lab' is degraded: program a/nosuch: cannot run nosuch",
         "program a/slow: it was not ready within 0.1 s",
     ] {
-        assert!(last.contains(part), "{error}");
+        assert!(degraded.contains(part), "{error}");
     }
+    let last = error.lines().last().unwrap();
+    assert!(last.starts_with("'lab' is running: 2 nodes, 1 links"), "{error}");
     assert!(lab.ping("a", "b").is_some(), "the rest of it runs");
     assert_eq!(lab.json("show").0, Some(1));
 

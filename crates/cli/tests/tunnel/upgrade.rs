@@ -1,11 +1,13 @@
 //! A running tunnel continues as the program that is installed now.
 
+use crate::scrape::{OPEN, Scrape};
 use crate::support::{adit, adit_json, bare, lost_echoes, run, text};
 use crate::world::{Running, Space, World, of_peer, show, wait_for};
 use serde_json::Value;
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Stdio};
+use std::sync::atomic::{AtomicBool, Ordering};
 
 const PLAIN: [(&str, &str); 2] = [("", ""), ("", "")];
 
@@ -189,6 +191,52 @@ fn an_upgrade_keeps_sessions_and_loses_no_packet() {
     assert_eq!(world.a.run("nft list ruleset"), "");
 }
 
+/// The address of the metrics is served on: each scrape meanwhile is answered.
+#[test]
+fn an_upgrade_refuses_no_scrape() {
+    let world = World::new();
+    let program = Program::new(&world);
+    let keys = [crate::world::Keys::new(), crate::world::Keys::new()];
+    let file = format!(
+        "[interface]\nprivate_key = \"{}\"\nlisten_port = 51820\naddresses = [\"10.9.0.1/24\"]\n\
+         metrics = 9001\npage = 9001\n[[peer]]\npublic_key = \"{}\"\nallowed_ips = [\"10.9.0.2/32\"]\n",
+        keys[0].private, keys[1].public
+    );
+    let mut ta = program.up(&world.a, &world.write("ta.toml", &file), &[]);
+    let socket = || world.a.run("ss -Hltne sport = :9001");
+    let before = socket();
+    assert!(before.contains("ino:"), "{before}");
+    let scrape = || {
+        let page = Scrape::at("127.0.0.1:9001", "GET /metrics", OPEN);
+        assert!(page.head.contains(" 200 OK"), "{page:?}");
+        assert_eq!(page.value("wireguard_sent_bytes_total", &[]), 0.0);
+    };
+    let is_over = AtomicBool::new(false);
+    std::thread::scope(|scope| {
+        let scraper = scope.spawn(|| {
+            world.a.within(|| {
+                let mut count = 0;
+                while !is_over.load(Ordering::Relaxed) {
+                    scrape();
+                    count += 1;
+                }
+                count
+            })
+        });
+        for _ in 0..3 {
+            ta.upgrade();
+        }
+        is_over.store(true, Ordering::Relaxed);
+        assert!(scraper.join().unwrap() > 3);
+    });
+    assert_eq!(socket(), before, "it is the same socket");
+    let page = world.a.run("curl -s -H Accept:text/html http://127.0.0.1:9001/");
+    assert!(page.contains("<html"), "the page: {page}");
+    adit("tunnel down ta");
+    ta.has_ended();
+    assert_eq!(socket(), "");
+}
+
 /// A program that does not take over, for whatever reason, changes nothing.
 #[test]
 fn a_program_that_cannot_take_over_changes_nothing() {
@@ -235,6 +283,54 @@ fn a_program_that_cannot_take_over_changes_nothing() {
     assert_eq!(handshakes("tb"), made, "no session was made");
     let children = format!("/proc/{0}/task/{0}/children", ta.pid());
     assert_eq!(std::fs::read_to_string(children).unwrap(), "", "no candidate is left");
+    adit("tunnel down ta");
+    ta.has_ended();
+}
+
+/// A program that stops answering, or crashes, at any step of the handover. The old process continues each time.
+#[test]
+fn a_program_that_hangs_or_crashes_halfway_loses_nothing() {
+    let world = World::new();
+    let program = Program::new(&world);
+    let (a, b) = world.pair("192.0.2.2:51820", PLAIN);
+    let mut ta = program.up(&world.a, &a, &[]);
+    let _tb = world.up(&world.b, &b, "");
+    reaches(&world.a, "10.9.0.2");
+    let made = handshakes("tb");
+    // Messages: length, number of descriptors, kind; then the bytes, in a datagram of their own.
+    let (version, state) = (adit_vpn::upgrade::VERSION, adit_tunnel::STATE_VERSION);
+    let speak = format!(
+        "#!/usr/bin/env python3\nimport os, signal, socket, time\ns = socket.socket(fileno=0)\n\
+         t = b'{{\"version\":{version},\"state\":{state},\"program\":\"x\"}}'\n\
+         def say(kind, t=b''):\n s.send(bytes([len(t), 0, 0, 0, 0, 0, kind]))\n if t: s.send(t)\n\
+         def hear(kind):\n while True:\n  m = s.recv(65536)\n  if len(m) == 7 and m[6] == kind: break\n"
+    );
+    let (hello, ready) = ("say(1, t)\n", "say(1, t); hear(2); hear(2); say(3); hear(4)\n");
+    let (hang, crash) = ("time.sleep(1000)\n", "os.kill(os.getpid(), signal.SIGKILL)\n");
+    let steps = [
+        (format!("{hello}{hang}"), "did not answer within 2 s"),
+        (format!("{hello}hear(2)\n{crash}"), "has ended (signal: 9"),
+        (format!("{ready}{hang}"), "did not answer within 2 s"),
+        (format!("{ready}{crash}"), "has ended (signal: 9"),
+        (hang.to_owned(), "did not answer within 10 s"),
+    ];
+    // Packets wait for two seconds in which no process has the tunnel, in the queue of the device: 500 of them.
+    const COUNT: u32 = 800;
+    let mut ping = world.a.command(&format!("ping -n -i 0.02 -c {COUNT} -w 120 10.9.0.2"));
+    let ping = ping.stdout(Stdio::piped()).spawn().unwrap();
+    for (step, why) in steps {
+        program.install_script(&format!("{speak}{step}"));
+        let said = ta.fails_to_upgrade();
+        assert!(said.contains(why), "{step}: {said}");
+    }
+    all_came(ping, COUNT);
+    assert_eq!(handshakes("tb"), made, "no session was made");
+    let children = format!("/proc/{0}/task/{0}/children", ta.pid());
+    assert_eq!(std::fs::read_to_string(children).unwrap(), "", "no candidate is left");
+    // It can be handed over all the same.
+    program.install_own();
+    ta.upgrade();
+    reaches(&world.a, "10.9.0.2");
     adit("tunnel down ta");
     ta.has_ended();
 }

@@ -1,5 +1,7 @@
-//! The units of systemd: what they give the services, and that the services run with it.
+//! The units of systemd: what they give the services, and that the services run with it. What packages are made of.
 #![allow(clippy::unwrap_used, reason = "a panic is how a test fails")]
+
+mod package;
 
 use std::io::{BufRead, BufReader};
 use std::path::Path;

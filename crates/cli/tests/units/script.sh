@@ -48,11 +48,42 @@ peers() { adit tunnel show site --json | grep -o '"allowed_ips"' | wc -l; }
 peer 10.9.0.7/32 >>/etc/adit/site.conf
 systemctl reload adit-tunnel@site
 [ "$(peers)" = 2 ] || fail "the reload did not read the new file"
+peer 10.9.0.8/32 >>/etc/adit/site.conf
+adit tunnel reload site
+[ "$(peers)" = 3 ] || fail "root's reload did not read the new file"
 cp -a /etc/adit/site.conf /root/
 echo 'Nonsense = 1' >>/etc/adit/site.conf
 if systemctl reload adit-tunnel@site 2>/dev/null; then fail "a reload of a bad file succeeded"; fi
 cp -a /root/site.conf /etc/adit/
 check tunnel@site $net_admin
+
+# After an update, another process goes on with the device; systemd supervises it as the one that it started.
+main=$(property tunnel@site MainPID)
+device=$(cat /sys/class/net/site/ifindex)
+update() {
+  install -m 755 /usr/bin/adit /usr/bin/adit.new
+  mv /usr/bin/adit.new /usr/bin/adit
+  systemctl reload adit-tunnel@site || fail "the reload after an update"
+}
+for _ in 1 2; do
+  update
+  before=$main main=$(property tunnel@site MainPID)
+  [ "$main" != "$before" ] || fail "the program that was installed does not run"
+  [ "$(awk '/^PPid:/ { print $2 }' "/proc/$main/status")" = 1 ] || fail "systemd is not the parent"
+  check tunnel@site $net_admin
+done
+[ "$(cat /sys/class/net/site/ifindex)" = "$device" ] || fail "another device"
+[ "$(property tunnel@site NRestarts)" = 0 ] || fail "an update restarted the tunnel"
+processes() { cat /sys/fs/cgroup/system.slice/system-adit*tunnel.slice/adit-tunnel@site.service/cgroup.procs; }
+eventually '[ "$(processes)" = "$main" ]'
+kill -KILL "$main"
+eventually '[ "$(property tunnel@site NRestarts)" = 1 ] && systemctl is-active -q adit-tunnel@site'
+update
+# It ends in order: rules and packet filter are removed.
+systemctl stop adit-tunnel@site
+[ "$(property tunnel@site Result)" = success ] || fail "the result of a tunnel that was updated"
+[ -z "$(ip rule | grep -v 'lookup \(local\|main\|default\)')" ] || fail "rules are left after an update"
+systemctl start adit-tunnel@site
 
 # A loop that hangs is killed and started again.
 mkdir -p /run/systemd/system/adit-tunnel@site.service.d

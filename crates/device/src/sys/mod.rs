@@ -11,6 +11,7 @@ pub(crate) mod filter;
 pub(crate) mod flow;
 pub(crate) mod inherit;
 pub(crate) mod memory;
+pub(crate) mod name_service;
 pub(crate) mod netlink;
 pub(crate) mod netns;
 pub(crate) mod packet_ring;

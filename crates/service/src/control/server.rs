@@ -388,6 +388,13 @@ impl Server {
 
     /// As [`Self::finish`], but the name and the socket belong to a process that has taken them over.
     pub fn pass_on(mut self) {
+        let message = "the service continues in another process: ask again";
+        let later: Arc<[u8]> = http::reply(503, &json!({ "message": message })).into();
+        for client in self.clients.iter_mut().flatten() {
+            if client.reply.is_empty() && client.stream.is_none() {
+                client.give(Arc::clone(&later));
+            }
+        }
         self.send_replies();
         self.claim.pass_on();
     }

@@ -22,6 +22,16 @@ pub struct Listener {
     pub has_page: bool,
 }
 
+impl Listener {
+    /// The same socket by another descriptor.
+    ///
+    /// # Errors
+    /// EMFILE.
+    pub fn try_clone(&self) -> io::Result<Self> {
+        Ok(Self { socket: self.socket.try_clone()?, has_page: self.has_page })
+    }
+}
+
 /// A name, and the socket that answers under it.
 #[derive(Debug)]
 pub struct ControlSocket {
@@ -116,6 +126,11 @@ impl ControlSocket {
     /// The descriptors that another process needs to take over, lock and listening socket; `None` without a socket.
     pub fn descriptors(&self) -> Option<[BorrowedFd<'_>; 2]> {
         self.server.as_ref().map(Server::descriptors)
+    }
+
+    /// The socket that listens for clients of the metrics, before the service runs.
+    pub const fn metrics(&self) -> Option<&Listener> {
+        self.metrics.as_ref()
     }
 
     /// Takes name and socket over from another process, whose server this one adopted.

@@ -46,6 +46,12 @@ const PATIENCE: Duration = Duration::from_secs(10);
 /// How often clients are looked at for being idle, and a listener that failed is tried again.
 const TICK: Timespec = Timespec { tv_sec: 1, tv_nsec: 0 };
 
+/// How long clients may take whose service has gone to another process.
+const FINISH_WITHIN: Duration = Duration::from_secs(1);
+
+/// How often that is looked at.
+const LAST_TICK: Timespec = Timespec { tv_sec: 0, tv_nsec: 50_000_000 };
+
 /// The page: a call that writes it, away from the loop.
 pub type Text = Box<dyn FnOnce() -> String + Send>;
 
@@ -63,6 +69,8 @@ enum Message {
     Client(OwnedFd, Format, bool),
     /// What was asked for.
     Text(Text),
+    /// The last copy: for those who are there.
+    Last(Text),
 }
 
 impl Scrapes {
@@ -84,6 +92,7 @@ impl Scrapes {
             wake: Arc::clone(&wake),
             due: Arc::clone(&due),
             clients: Vec::new(),
+            last: None,
         };
         let thread = std::thread::Builder::new().name("metrics".to_owned()).spawn(move || {
             RaisedPriority::lower();
@@ -112,6 +121,14 @@ impl Scrapes {
     /// Gives the copy that was asked for.
     pub fn deliver(&self, text: Text) {
         self.send(Message::Text(text));
+    }
+
+    /// Answers the clients that are there from this copy, for up to a second, and ends; another process accepts the next
+    /// ones. Returns clients of the page, as [`Self::visitor`].
+    pub fn finish(mut self, text: Text) -> Vec<(OwnedFd, Vec<u8>)> {
+        self.send(Message::Last(text));
+        let _ = self.thread.take().map(JoinHandle::join);
+        self.visitors.try_iter().collect()
     }
 
     fn send(&self, message: Message) {
@@ -159,6 +176,8 @@ struct Worker {
     wake: Arc<OwnedFd>,
     due: Arc<OwnedFd>,
     clients: Vec<Client>,
+    /// The last copy, and when this thread ends at the latest.
+    last: Option<(String, Instant)>,
 }
 
 impl Worker {
@@ -169,8 +188,18 @@ impl Worker {
                 return;
             }
             self.pass_visitors_on();
+            match self.last.take() {
+                None => self.ask(),
+                Some((open, end)) => {
+                    self.reply(&open, true);
+                    self.last = Some((open, end));
+                }
+            }
             self.clients.retain(|client| !client.is_over());
-            self.ask();
+            let is_over = |end| self.clients.is_empty() || end <= Instant::now();
+            if self.last.as_ref().is_some_and(|(_, end)| is_over(*end)) {
+                return;
+            }
         }
     }
 
@@ -183,7 +212,8 @@ impl Worker {
         );
         fds.extend(listener.map(|listener| PollFd::new(listener, PollFlags::IN)));
         let is_ticking = self.is_resting || !self.clients.is_empty();
-        let waited = poll(&mut fds, is_ticking.then_some(&TICK));
+        let tick = if self.last.is_some() { &LAST_TICK } else { &TICK };
+        let waited = poll(&mut fds, is_ticking.then_some(tick));
         self.is_resting = false;
         if waited.is_err() {
             return;
@@ -248,7 +278,11 @@ impl Worker {
                 Ok(Message::Client(socket, format, is_head)) => {
                     self.admit(socket, State::Waiting { format, is_head, is_asked: false });
                 }
-                Ok(Message::Text(text)) => self.reply(text),
+                Ok(Message::Text(text)) => self.reply(&text(), false),
+                Ok(Message::Last(text)) => {
+                    self.listener = None;
+                    self.last = Some((text(), Instant::now() + FINISH_WITHIN));
+                }
                 Err(TryRecvError::Empty) => return true,
                 Err(TryRecvError::Disconnected) => return false,
             }
@@ -272,15 +306,17 @@ impl Worker {
         }
     }
 
-    /// Replies to all for whom the copy was asked for. They share the text.
-    fn reply(&mut self, text: Text) {
-        let open = text();
+    /// Replies to those for whom the copy was asked for, or to all. They share the text.
+    fn reply(&mut self, open: &str, to_all: bool) {
         let (mut as_open, mut as_plain) = (None, None);
         for client in &mut self.clients {
-            let State::Waiting { format, is_head, is_asked: true } = client.state else { continue };
+            let State::Waiting { format, is_head, is_asked } = client.state else { continue };
+            if !is_asked && !to_all {
+                continue;
+            }
             let bytes: &Arc<[u8]> = match format {
-                Format::OpenMetrics => as_open.get_or_insert_with(|| found(format, &open)),
-                Format::Plain => as_plain.get_or_insert_with(|| found(format, &page::plain(&open))),
+                Format::OpenMetrics => as_open.get_or_insert_with(|| found(format, open)),
+                Format::Plain => as_plain.get_or_insert_with(|| found(format, &page::plain(open))),
             };
             client.reply(Arc::clone(bytes), is_head);
         }

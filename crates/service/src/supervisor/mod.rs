@@ -38,7 +38,7 @@ use crate::error::{Error, Result};
 use crate::event::{Event, Events};
 use crate::health::Health;
 use crate::log::LogRequest;
-use crate::metrics::{self, Program, Scrapes, Snapshot};
+use crate::metrics::{self, Program, Scrapes, Snapshot, Text};
 use adit_engine::Engine;
 use adit_runtime::Runner;
 use adit_runtime::{Event as LoopEvent, Handler, Interest, Next, Signal, Token};
@@ -47,6 +47,7 @@ use serde::Serialize;
 use serde_json::Value;
 use std::fmt;
 use std::io;
+use std::os::fd::OwnedFd;
 use std::time::{Duration, SystemTime};
 use watch::Watch;
 
@@ -235,8 +236,10 @@ impl<S: Service> Supervisor<S> {
             started.map_err(|error| Error::io("start", "the thread for metrics", &error))?;
         }
         let result = runner.run(self);
-        self.scrapes = None;
-        if !self.service.has_successor() {
+        if self.service.has_successor() {
+            self.finish_scrapes(runner);
+        } else {
+            self.scrapes = None;
             notify(Status::Stopping);
         }
         result.map_err(|error| Error::io("run", "the loop", &error))
@@ -340,14 +343,32 @@ impl<S: Service> Supervisor<S> {
 
     /// Copies the counters for those who wait for them.
     fn scrape(&mut self, runner: &mut Runner<S::Engine>) {
-        while let Some((socket, received)) = self.scrapes.as_ref().and_then(Scrapes::visitor) {
-            self.with_server(runner, |server, handle| {
-                server.admit_visitor(socket, received, handle)
-            });
+        while let Some(visitor) = self.scrapes.as_ref().and_then(Scrapes::visitor) {
+            self.admit_visitor(runner, visitor);
         }
-        let Some(scrapes) = self.scrapes.as_ref().filter(|scrapes| scrapes.is_due()) else {
-            return;
-        };
+        if self.scrapes.as_ref().is_some_and(Scrapes::is_due) {
+            let copy = self.copy(runner);
+            if let Some(scrapes) = &self.scrapes {
+                scrapes.deliver(copy);
+            }
+        }
+    }
+
+    /// Answers the clients of the metrics that are there, after another process has taken over.
+    fn finish_scrapes(&mut self, runner: &mut Runner<S::Engine>) {
+        let Some(scrapes) = self.scrapes.take() else { return };
+        let copy = self.copy(runner);
+        let visitors = scrapes.finish(copy);
+        visitors.into_iter().for_each(|visitor| self.admit_visitor(runner, visitor));
+    }
+
+    fn admit_visitor(&mut self, runner: &mut Runner<S::Engine>, visitor: (OwnedFd, Vec<u8>)) {
+        let (socket, received) = visitor;
+        self.with_server(runner, |server, handle| server.admit_visitor(socket, received, handle));
+    }
+
+    /// The counters as they are now.
+    fn copy(&mut self, runner: &mut Runner<S::Engine>) -> Text {
         let server = self.socket.server.as_ref();
         let program = Program {
             kind: self.socket.kind,
@@ -357,7 +378,7 @@ impl<S: Service> Supervisor<S> {
         };
         let snapshot = (program, self.service.metrics(runner));
         let name = self.socket.name().to_string();
-        scrapes.deliver(Box::new(move || metrics::text(name, snapshot)));
+        Box::new(move || metrics::text(name, snapshot))
     }
 
     /// Sends new events to clients that follow them.

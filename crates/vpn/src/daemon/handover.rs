@@ -117,7 +117,7 @@ impl Daemon {
         }
         let start = Instant::now();
         let taken = self.hand_over(runner, successor)?;
-        let (pid, gap_us) = (taken.child.id(), start.elapsed().as_micros());
+        let (pid, gap_us) = (taken.child.pid(), start.elapsed().as_micros());
         self.successor = Some(taken);
         let gap_us = u64::try_from(gap_us).unwrap_or(u64::MAX);
         let lines = vec![format!("process {pid} has taken over; no packet moved for {gap_us} us")];
@@ -156,8 +156,11 @@ impl Daemon {
         let mut fds = Vec::new();
         let sockets = runner.peers().map(PeerSockets::sockets).unwrap_or_default();
         fds.extend(sockets.into_iter().flatten());
-        let control = self.installed.as_ref().and_then(|installed| installed.control.as_ref());
+        let installed = self.installed.as_ref();
+        let control = installed.and_then(|installed| installed.control.as_ref());
         fds.extend(control.into_iter().flatten().map(AsFd::as_fd));
+        let metrics = installed.and_then(|installed| installed.metrics.as_ref());
+        fds.extend(metrics.map(|listener| listener.socket.as_fd()));
         fds.extend(self.uapi.iter().map(UapiSocket::listener));
         let listener = self.endpoints.streams().listener_fd(runner);
         fds.extend(listener);
@@ -167,7 +170,7 @@ impl Daemon {
         let ledger = lock(&self.host.changes()).ledger();
         let passed = Passed {
             pid: std::process::id(),
-            waits: self.installed.as_ref().is_some_and(|installed| installed.waits),
+            waits: installed.is_some_and(|installed| installed.waits),
             name: self.loaded.name.to_string(),
             is_tap: mode == Mode::Tap,
             mtu: self.plan.mtu,
@@ -175,6 +178,7 @@ impl Daemon {
             udp: (port, mark, source),
             sockets: sockets.map(|socket| socket.is_some()),
             control: control.is_some(),
+            metrics: metrics.map(|listener| listener.has_page),
             uapi: self.uapi.is_some(),
             tcp: listener.and(self.endpoints.streams().port()),
             streams,

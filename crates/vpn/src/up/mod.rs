@@ -31,7 +31,7 @@ use adit_runtime::{PeerSockets, Port, RaisedPriority, Runner, Signals};
 use adit_service::control::name::Claim;
 use adit_service::control::notify::{Status, is_managed, notify};
 use adit_service::control::server::Server;
-use adit_service::control::socket::ControlSocket;
+use adit_service::control::socket::{ControlSocket, Listener};
 use adit_service::error::{Error, Kind, Result};
 use adit_service::event::Events;
 use adit_service::host::action::Action;
@@ -279,14 +279,16 @@ impl Options {
             let control = control.map(|[lock, listener]| {
                 io::Result::Ok([lock.try_clone_to_owned()?, listener.try_clone_to_owned()?])
             });
-            Installed::new(control.transpose()?, self.waits())
+            let metrics = socket.metrics().map(Listener::try_clone);
+            Installed::new(control.transpose()?, metrics.transpose()?, self.waits())
         };
         installed().map(Some).map_err(|error| Error::io("find", "this program", &error))
     }
 
     /// Whether somebody waits for this process.
     fn waits(&self) -> bool {
-        !self.is_background && !is_managed()
+        // All others end with process 1.
+        !self.is_background && (!is_managed() || std::process::id() == 1)
     }
 
     /// Ends this process after another one has taken the tunnel over.
@@ -298,7 +300,9 @@ impl Options {
     ) -> Result<Option<ExitStatus>> {
         // Before those of the loop go: a signal in between must not kill this process.
         let signals = Signals::new().map_err(|error| Error::io("catch", "signals", &error))?;
-        notify(Status::Successor(successor.child.id()));
+        if !self.waits() {
+            notify(Status::Successor(successor.child.pid()));
+        }
         let (daemon, socket) = supervisor.into_parts();
         let before = daemon.pass_on();
         drop(runner);
@@ -306,7 +310,7 @@ impl Options {
         if !self.waits() {
             return Ok(None);
         }
-        let status = waiter::wait_for(successor, &signals, before.as_ref().map(AsFd::as_fd));
+        let status = waiter::wait_for(&successor, &signals, before.as_ref().map(AsFd::as_fd));
         status.map(Some).map_err(|error| Error::io("wait for", "the new process", &error))
     }
 

@@ -20,7 +20,7 @@ use adit_runtime::port::kinds::device::DevicePort;
 use adit_runtime::{PeerSockets, Runner, Signals};
 use adit_service::control::name::{Claim, Name};
 use adit_service::control::server::Server;
-use adit_service::control::socket::ControlSocket;
+use adit_service::control::socket::{ControlSocket, Listener};
 use adit_service::error::{Error, Kind, Result, SYSTEM};
 use adit_service::event::Events;
 use adit_service::host::executor::HostExecutor;
@@ -60,7 +60,6 @@ impl Options {
         events: &Events,
     ) -> Result<(Runner<TunnelEngine>, Supervisor<Daemon>, bool)> {
         let prepared = self.prepare(events)?;
-        let metrics = self.metrics.or(prepared.loaded.config.interface.metrics);
         let mut inheritance = predecessor.inherit()?;
         let (pid, waits) = (inheritance.passed.pid, inheritance.passed.waits);
         let (mut runner, mut daemon, mut socket) =
@@ -68,16 +67,11 @@ impl Options {
         let now = runner.now();
         daemon.resume(&mut runner, inheritance.passed, inheritance.fds)?;
         predecessor.ready()?;
-        let owned =
-            socket.own().map_err(|error| Error::io("take over", "the control socket", &error));
-        owned?;
         predecessor.running()?;
-        if let Some(address) = metrics {
-            // The other process has the port until it ends.
-            events.note(format!(
-                "metrics are not served at {address} until a restart, but at the control socket"
-            ));
+        if let Err(error) = socket.own() {
+            events.note(format!("warning: cannot write the process number to the lock: {error}"));
         }
+        predecessor.named();
         let gap = runner.now().since(now);
         events.detail(format_args!("took over from process {pid} in {} ms", gap.as_millis()));
         Ok((runner, Supervisor::new(daemon, socket, events.clone()), waits))
@@ -170,12 +164,15 @@ impl Options {
         let udp = [udp(v4)?, udp(v6)?];
         let udp = PeerSockets::adopt(udp, inheritance.passed.options().mark).map_err(failed)?;
         let socket_name: Name = name.to_string().parse().map_err(Error::usage)?;
-        let control = if inheritance.passed.control {
+        let mut control = if inheritance.passed.control {
             let claim = Claim::adopt(socket_name.clone(), inheritance.fd()?).map_err(failed)?;
             ControlSocket::new(socket_name, Server::adopt(claim, "tunnel", inheritance.fd()?)?)
         } else {
             ControlSocket::none(socket_name, "tunnel")
         };
+        if let Some(has_page) = inheritance.passed.metrics {
+            control.set_metrics(Some(Listener { socket: inheritance.fd()?.into(), has_page }));
+        }
         let uapi = inheritance.passed.uapi.then(|| inheritance.fd()).transpose()?;
         let uapi = uapi.map(|fd| UapiSocket::adopt(&name.to_string(), fd));
         Ok(Sockets { udp, control, uapi: uapi.transpose().map_err(failed)? })

@@ -48,11 +48,13 @@ pub(super) enum Kind {
     Running = 5,
     /// New to old: why it ends.
     Failed = 6,
+    /// New to old: its number is in the lock.
+    Named = 7,
 }
 
 impl Kind {
-    const ALL: [Self; 6] =
-        [Self::Hello, Self::State, Self::Ready, Self::Go, Self::Running, Self::Failed];
+    const ALL: [Self; 7] =
+        [Self::Hello, Self::State, Self::Ready, Self::Go, Self::Running, Self::Failed, Self::Named];
 }
 
 /// A message with its descriptors. Its bytes are cleared when it is dropped.

@@ -9,6 +9,7 @@
 //!   <------------------------------------- Ready --
 //!   Go ------------------------------------------->
 //!   <----------------------------------- Running --  (packets move again)
+//!   <------------------------------------- Named --  its process number is in the lock
 //!   reports the new process to the service manager, answers the client, ends
 //! ```
 //!
@@ -30,7 +31,7 @@ use serde::{Deserialize, Serialize};
 use std::net::IpAddr;
 
 /// The version of the format: any change of what crosses is another format.
-pub const VERSION: u16 = 1;
+pub const VERSION: u16 = 2;
 
 /// What a process says first.
 #[derive(Debug, Serialize, Deserialize)]
@@ -71,6 +72,8 @@ pub struct Passed {
     pub sockets: [bool; 2],
     /// Whether there is a control socket: two descriptors, its lock and its listener.
     pub control: bool,
+    /// Whether clients of the metrics are listened for, and whether they get the page as well.
+    pub metrics: Option<bool>,
     /// Whether there is a socket for `wg`.
     pub uapi: bool,
     /// The TCP port that is listened on.

@@ -96,6 +96,12 @@ impl Predecessor {
         self.0.send(Kind::Running, &[], &[]).map_err(|error| gone(&error))
     }
 
+    /// Reports that clients find this process under the name.
+    pub fn named(&self) {
+        // The old process waits for it, and does not depend on it.
+        let _ = self.0.send(Kind::Named, &[], &[]);
+    }
+
     /// Reports why this process cannot take over.
     pub fn fail(&self, error: &Error) {
         // Its end shows the rest.

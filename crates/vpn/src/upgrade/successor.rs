@@ -2,15 +2,20 @@
 
 use crate::upgrade::channel::{Channel, Kind, Message};
 use crate::upgrade::{Hello, Passed, VERSION};
+use adit_device::process::Child;
+use adit_service::control::notify::is_managed;
+use adit_service::control::socket::Listener;
 use adit_service::error::{Entry, Error, Kind as ErrorKind, Result};
+use rustix::process::Signal;
+use std::ffi::OsString;
 use std::fmt;
 use std::fs;
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::os::unix::fs::MetadataExt;
 use std::os::unix::process::CommandExt;
-use std::path::PathBuf;
-use std::process::{Child, Command};
+use std::path::{Path, PathBuf};
+use std::process::Command;
 use std::time::Duration;
 
 /// The new program did not take over.
@@ -43,8 +48,12 @@ pub struct Installed {
     running: Option<(u64, u64, i64)>,
     /// The lock and the listener of the control socket, if there is one.
     pub control: Option<[OwnedFd; 2]>,
+    /// The socket for clients of the metrics, if there is one.
+    pub metrics: Option<Listener>,
     /// Whether this process waits for the new one.
     pub waits: bool,
+    /// Whether a service manager supervises this process, and must become the parent of the new one.
+    is_managed: bool,
 }
 
 impl Installed {
@@ -52,15 +61,21 @@ impl Installed {
     ///
     /// # Errors
     /// ENOENT: there is no /proc.
-    pub fn new(control: Option<[OwnedFd; 2]>, waits: bool) -> io::Result<Self> {
+    pub fn new(
+        control: Option<[OwnedFd; 2]>,
+        metrics: Option<Listener>,
+        waits: bool,
+    ) -> io::Result<Self> {
         let (path, running) = (std::env::current_exe()?, identity("/proc/self/exe"));
-        Ok(Self { path, running, control, waits })
+        let is_managed = is_managed() && !waits;
+        Ok(Self { path, running, control, metrics, waits, is_managed })
     }
 
     /// Starts the program that is installed now; see [`Candidate::start`].
     #[must_use]
     pub fn candidate(&self) -> Candidate {
-        Candidate { path: self.path.clone(), running: self.running }
+        let (path, is_managed) = (self.path.clone(), self.is_managed);
+        Candidate { path, running: self.running, is_managed }
     }
 }
 
@@ -69,6 +84,7 @@ impl Installed {
 pub struct Candidate {
     path: PathBuf,
     running: Option<(u64, u64, i64)>,
+    is_managed: bool,
 }
 
 impl Candidate {
@@ -87,18 +103,9 @@ impl Candidate {
         let path = self.path.display();
         let failed = |error: &io::Error| refused(format!("cannot start {path}: {error}"));
         let (channel, stdin) = Channel::pair().map_err(|error| failed(&error))?;
-        let mut words = std::env::args_os().skip(1).filter(|word| word != OPTION);
-        let words: Vec<_> = words.by_ref().collect();
-        let child = Command::new(&self.path)
-            .arg(OPTION)
-            .args(words)
-            .stdin(stdin)
-            // It names this process; the new one reports to the watchdog in its place.
-            .env_remove("WATCHDOG_PID")
-            // Ctrl-C in a terminal is for the process that waits, which passes it on.
-            .process_group(0)
-            .spawn()
-            .map_err(|error| failed(&error))?;
+        let words: Vec<_> = std::env::args_os().skip(1).filter(|word| word != OPTION).collect();
+        let child = start_program(&self.path, &words, stdin, self.is_managed);
+        let child = child.map_err(|error| failed(&error))?;
         let mut successor = Successor { channel, child: Some(child) };
         let hello = successor.expect(Kind::Hello, START_TIME_MAX)?;
         let hello: Hello = serde_json::from_slice(&hello.bytes)
@@ -114,7 +121,23 @@ impl Candidate {
     }
 }
 
-fn identity(path: impl AsRef<std::path::Path>) -> Option<(u64, u64, i64)> {
+/// Starts a program that takes over, with the arguments of this process and this socket. A service manager supervises
+/// its own children alone: it would not wait for the end of another process.
+fn start_program(
+    path: &Path,
+    words: &[OsString],
+    stdin: OwnedFd,
+    is_managed: bool,
+) -> io::Result<Child> {
+    let mut command = Command::new(path);
+    // It names this process; the new one reports to the watchdog in its place.
+    command.arg(OPTION).args(words).stdin(stdin).env_remove("WATCHDOG_PID");
+    // Ctrl-C in a terminal is for the process that waits, which passes it on.
+    command.process_group(0);
+    if is_managed { Child::spawn_orphan(&mut command) } else { Child::spawn(&mut command) }
+}
+
+fn identity(path: impl AsRef<Path>) -> Option<(u64, u64, i64)> {
     let file = fs::metadata(path).ok()?;
     Some((file.dev(), file.ino(), file.mtime()))
 }
@@ -170,6 +193,8 @@ impl Successor {
             // Nobody can be told any more, but the counters may have been used: this process must not use them again.
             self.expect(Kind::Running, Duration::from_millis(1)).map_err(|_| error)?;
         }
+        // So that the client whom this process answers finds the new one. It has the tunnel in any case.
+        let _ = self.expect(Kind::Named, HANDOVER_TIME_MAX);
         let child =
             self.child.take().ok_or_else(|| refused("the new process has ended".to_owned()))?;
         let socket = self.channel.as_fd().try_clone_to_owned();
@@ -184,9 +209,9 @@ impl Successor {
                 Err(refused(String::from_utf8_lossy(&bytes).into_owned()))
             }
             Ok(_) => Err(refused("the new process sent an unexpected message".to_owned())),
-            Err(error) if error.kind() == io::ErrorKind::UnexpectedEof => {
-                // Its end of the socket is closed; its status follows.
-                let status = self.child.as_mut().and_then(|child| child.wait().ok());
+            // Its end of the socket is closed, and a message was not read; its status follows.
+            Err(error) if is_closed(&error) => {
+                let status = self.child.as_ref().and_then(|child| child.exit_status().ok()?);
                 let status = status.map(|status| format!(" ({status})")).unwrap_or_default();
                 Err(refused(format!("the new process has ended{status}")))
             }
@@ -200,9 +225,9 @@ impl Successor {
 
     /// Kills the process, and waits until it has ended.
     fn kill(&mut self) {
-        if let Some(child) = &mut self.child {
-            let _ = child.kill();
-            let _ = child.wait();
+        if let Some(child) = &self.child {
+            let _ = child.signal(Signal::KILL);
+            let _ = child.exit_status();
         }
     }
 }
@@ -211,6 +236,10 @@ impl Drop for Successor {
     fn drop(&mut self) {
         self.kill();
     }
+}
+
+fn is_closed(error: &io::Error) -> bool {
+    matches!(error.kind(), io::ErrorKind::UnexpectedEof | io::ErrorKind::ConnectionReset)
 }
 
 fn refused(message: String) -> Error {

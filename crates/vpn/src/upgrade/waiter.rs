@@ -3,7 +3,7 @@
 use crate::upgrade::successor::Taken;
 use adit_runtime::{Signal, Signals};
 use rustix::event::{PollFd, PollFlags, poll};
-use rustix::process::{Pid, PidfdFlags, Signal as SignalNumber, pidfd_open, pidfd_send_signal};
+use rustix::process::Signal as SignalNumber;
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd};
 use std::process::ExitStatus;
@@ -14,25 +14,26 @@ use std::process::ExitStatus;
 /// # Errors
 /// EMFILE.
 pub fn wait_for(
-    mut taken: Taken,
+    taken: &Taken,
     signals: &Signals,
     before: Option<BorrowedFd<'_>>,
 ) -> io::Result<ExitStatus> {
-    let process = pidfd_open(Pid::from_child(&taken.child), PidfdFlags::empty())?;
     // It fails only if the process has ended.
     let send = |number| {
-        let _ = pidfd_send_signal(&process, number);
+        let _ = taken.child.signal(number);
     };
     let mut before = before;
     loop {
-        let watched = [Some(process.as_fd()), Some(signals.as_fd()), before];
+        let watched = [Some(taken.child.as_fd()), Some(signals.as_fd()), before];
         let watched = watched.into_iter().flatten();
         let mut fds: Vec<_> =
             watched.map(|fd| PollFd::from_borrowed_fd(fd, PollFlags::IN)).collect();
         rustix::io::retry_on_intr(|| poll(&mut fds, None))?;
-        let has_ended = fds.get(2).is_some_and(|fd| !fd.revents().is_empty());
-        drop(fds);
-        if has_ended {
+        let is_ready = |at| fds.get(at).is_some_and(|fd: &PollFd<'_>| !fd.revents().is_empty());
+        if is_ready(0) {
+            return Ok(taken.child.exit_status()?.unwrap_or_default());
+        }
+        if is_ready(2) {
             before = None;
             send(SignalNumber::TERM);
         }
@@ -43,9 +44,6 @@ pub fn wait_for(
                 Signal::Terminate => SignalNumber::TERM,
                 Signal::User1 => SignalNumber::USR1,
             });
-        }
-        if let Some(status) = taken.child.try_wait()? {
-            return Ok(status);
         }
     }
 }

@@ -9,7 +9,6 @@ use crate::exit::Exit;
 use adit_device::netlink::IpPrefix;
 use adit_device::{IfName, Mode};
 use adit_service::control::client::Client;
-use adit_service::control::http::Method;
 use adit_service::error::{Error, Kind, Result, SYSTEM};
 use adit_service::file;
 use adit_service::file::LockFile;
@@ -24,7 +23,6 @@ use adit_vpn::file::reply::Reply;
 use adit_vpn::file::values;
 use schemars::JsonSchema;
 use serde::Serialize;
-use serde_json::Value;
 use std::ffi::OsStr;
 use std::net::IpAddr;
 use std::path::{Path, PathBuf};
@@ -354,7 +352,7 @@ fn reload(context: &Context, name: IfName, path: &Path, up: bool) -> Result<Exit
     let client = name.to_string().parse().map_err(Error::usage)?;
     match Client::find(Some(client), "tunnel") {
         Ok(client) => {
-            client.send(Method::Post, "/reload", &Value::Null)?;
+            super::up::reload(&client)?;
             context.output.note(format!("{name} was reloaded"));
             Ok(Exit::Ok)
         }

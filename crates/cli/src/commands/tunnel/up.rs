@@ -6,9 +6,10 @@ use crate::commands::web::Web;
 use crate::context::Context;
 use crate::exit::Exit;
 use crate::show::events::{Json, LogArgs};
+use adit_service::control::client::Client;
 use adit_service::control::http::Method;
 use adit_service::control::name::Name;
-use adit_service::error::{Error, Kind, Result};
+use adit_service::error::{Error, Kind, Result, SYSTEM};
 use adit_service::log::TargetId;
 use adit_vpn::down::leftovers;
 use adit_vpn::file::conf::HookPolicy;
@@ -26,6 +27,12 @@ use std::time::{Duration, Instant};
 
 /// Maximum time for a tunnel to stop: each of its hooks may take 30 s.
 const STOP_TIME_MAX: Duration = Duration::from_secs(60);
+
+/// Where the unit of a tunnel keeps the copy of its file, in a folder with the name of the tunnel.
+const COPIES: &str = "/run/adit-tunnel";
+
+/// The program that makes the copy, below the folder of `bin/adit`.
+const COPY: &str = "lib/adit/copy-tunnel";
 
 #[derive(Debug, clap::Args)]
 #[command(after_help = "\
@@ -208,6 +215,23 @@ pub(super) fn start(path: &Path) -> Result<Exit> {
     Ok(code.and_then(Exit::from_code).unwrap_or(Exit::Refused))
 }
 
+/// Reloads a running tunnel. The user of the unit of systemd cannot read root's files: root copies the file for it first.
+pub(super) fn reload(client: &Client) -> Result<Value> {
+    let name = client.name().to_string();
+    if rustix::process::geteuid().is_root() && Path::new(COPIES).join(&name).is_dir() {
+        let program = std::env::current_exe();
+        let program = program.map_err(|error| Error::io("find", "this program", &error))?;
+        let copy = program.ancestors().nth(2).unwrap_or(Path::new("/")).join(COPY);
+        let status = Command::new(&copy).arg(&name).status();
+        let status = status.map_err(|error| Error::io("start", copy.display(), &error))?;
+        if !status.success() {
+            let message = format!("the file of {name} was not copied for its unit: {status}");
+            return Err(Error::new(Kind::Refused, &SYSTEM, message));
+        }
+    }
+    client.send(Method::Post, "/reload", &Value::Null)
+}
+
 impl CheckArgs {
     pub(crate) fn run(self, context: &Context) -> Result<Exit> {
         let mut worst: Option<Error> = None;
@@ -254,7 +278,7 @@ impl DownArgs {
         while client.name().socket_path().exists() {
             if Instant::now() > end {
                 let message = format!("tunnel {} does not stop", client.name());
-                return Err(Error::new(Kind::Timeout, &adit_service::error::SYSTEM, message));
+                return Err(Error::new(Kind::Timeout, &SYSTEM, message));
             }
             std::thread::sleep(Duration::from_millis(5));
         }
@@ -284,7 +308,7 @@ impl ReloadArgs {
         if context.is_rehearsal(&[format!("reload the files of {}", client.name())])? {
             return Ok(Exit::Ok);
         }
-        let reply = client.send(Method::Post, "/reload", &Value::Null)?;
+        let reply = reload(&client)?;
         if context.output.json {
             context.output.value(&reply)?;
             return Ok(Exit::Ok);
