@@ -1,7 +1,7 @@
 //! The status page in a browser: a staged fault is seen at a glance.
 
 use crate::browser;
-use crate::support::text;
+use crate::support::{ADIT, text};
 use crate::world::{Keys, Running, World, wait_for};
 use std::process::Stdio;
 
@@ -39,8 +39,11 @@ fn the_page_shows_which_peer_is_silent_and_why_packets_die() {
 #[test]
 fn the_page_changes_nothing_and_answers_no_other_site() {
     let world = World::new();
-    let (a, _) = world.pair("192.0.2.2:51820", [("", ""), ("", "")]);
-    let _ta = world.up(&world.a, &a, "--page 9587");
+    let keys = "Page = 9587\nMetrics = 127.0.0.1:9587\nLog = control=error,host=debug";
+    let (a, _) = world.pair("192.0.2.2:51820", [(keys, ""), ("", "")]);
+    let _ta = world.up(&world.a, &a, "");
+    let log = text(&world.a.command(&format!("{ADIT} log ta")).output().unwrap().stdout);
+    assert!(log.contains("host     debug") && log.contains("control  error"), "{log}");
     let ask = |words: &str| {
         let line = format!("curl -s -o /dev/null -w %{{http_code}} {words}");
         text(&world.a.command(&line).output().unwrap().stdout)
