@@ -243,7 +243,9 @@ fn a_program_that_cannot_take_over_changes_nothing() {
     let world = World::new();
     let program = Program::new(&world);
     let (a, b) = world.pair("192.0.2.2:51820", PLAIN);
-    let mut ta = program.up(&world.a, &a, &[("ADIT_FAILPOINT", "take-over")]);
+    // A backtrace takes longer than the old process waits, on a busy machine.
+    let failpoint = [("ADIT_FAILPOINT", "take-over"), ("RUST_BACKTRACE", "0")];
+    let mut ta = program.up(&world.a, &a, &failpoint);
     let _tb = world.up(&world.b, &b, "");
     reaches(&world.a, "10.9.0.2");
     let made = handshakes("tb");
