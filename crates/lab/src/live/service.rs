@@ -12,9 +12,7 @@ use crate::live::kernel;
 use crate::live::nodes::Nodes;
 use crate::live::prepared::Prepared;
 use crate::live::programs::{News, Programs};
-use crate::live::requests::{
-    LabFile, capture_file, command, has_all_counters, lab_file, name_of, number_of,
-};
+use crate::live::requests::{self, LabFile, capture_file, command, lab_file};
 use crate::live::routes::ROUTES;
 use crate::live::taps::{Tap, Taps};
 use crate::live::tasks::{Purpose, Task, TaskId, Tasks, Then};
@@ -382,16 +380,16 @@ impl LabService {
         path: &[&str],
     ) -> Result<Answer> {
         Ok(match (request.method, path) {
-            (Method::Get, ["lab"]) if has_all_counters(request)? => Answer::Later,
+            (Method::Get, ["lab"]) if requests::has_all_counters(request)? => Answer::Later,
             (Method::Get, ["lab"]) => value(&self.show(runner)).into(),
             (Method::Get, ["lab", "networks"]) => value(&self.nodes.networks(&self.plan)).into(),
             (Method::Get, ["lab", "events"]) => {
-                value(&self.journal.after(number_of(request, "after")?)).into()
+                value(&self.journal.after(requests::number_of(request, "after")?)).into()
             }
             (Method::Get, ["lab", "logs"]) => {
-                let [node, program] = ["node", "program"].map(|key| name_of(request, key));
-                let from = number_of(request, "from")?;
-                value(&self.programs.logs(node?, program?, from)).into()
+                let name = |key: &str| requests::name_of(request, key);
+                let from = requests::number_of(request, "from")?;
+                value(&self.programs.logs(name("node")?, name("program")?, from)).into()
             }
             (Method::Get, ["lab", "nodes", node, "door"]) => {
                 let key = self.nodes.host(&self.plan, node)?;
