@@ -13,7 +13,7 @@ set -euo pipefail
 cd "$(dirname "$0")/.."
 
 suite=${1:-bookworm}
-PATH=$PATH:${CARGO_HOME:-$HOME/.cargo}/bin:/tmp/tools/bin
+PATH=$PWD/target/tools/bin:$PATH:${CARGO_HOME:-$HOME/.cargo}/bin
 [ "$(id -u)" = 0 ] || { echo "not run: needs root" >&2; exit 77; }
 for program in mmdebstrap cargo-deb jq; do
   command -v $program >/dev/null || { echo "not run: $program is missing" >&2; exit 77; }

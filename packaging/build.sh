@@ -81,7 +81,7 @@ sbom() {
 }
 
 deb() {
-  PATH=$PATH:${CARGO_HOME:-$HOME/.cargo}/bin:/tmp/tools/bin
+  PATH=$PWD/target/tools/bin:$PATH:${CARGO_HOME:-$HOME/.cargo}/bin
   needs cargo-deb "run 'cargo install cargo-deb'"
   compile
   documents
