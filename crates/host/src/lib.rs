@@ -28,6 +28,7 @@
 //! | [`journal`] | the last events of a program, numbered |
 //! | [`notify`] | what a service manager is sent |
 //! | [`file`](mod@file) | atomic files and locks |
+//! | [`filter`] | filters in tcpdump's syntax, compiled by it |
 //! | [`error`], [`problem`] | failures with code, cause and remedy; mistakes of a configuration with their place |
 //! | [`text`] | text from outside, for a terminal |
 #![forbid(unsafe_code)]

@@ -42,7 +42,7 @@
 //! | [`netem`] | the settings of an emulated link as text, and its report |
 //! | [`nat`] | the NAT as a service, and as a port |
 //! | [`kinds`] | the kinds of port: those of the runtime, and the NAT |
-//! | [`host`], [`namespace`], [`sandbox`], [`helper`], [`error`], [`file`](mod@file), [`text`] | those of [`adit_host`] |
+//! | [`host`], [`namespace`], [`sandbox`], [`helper`], [`error`], [`file`](mod@file), [`filter`], [`health`], [`text`] | those of [`adit_host`] |
 //!
 //! Nothing here prints or parses arguments, and nothing on the loop's thread opens a file, runs a program
 //! or resolves a name.

@@ -1,6 +1,6 @@
 //! The capabilities that are left, and none that an executed program could add.
 
-use crate::sandbox::needs::Needs;
+use crate::sandbox::needs::{Needs, owner};
 use crate::sandbox::state;
 use rustix::process::{DumpableBehavior, set_dumpable_behavior};
 use rustix::thread::{
@@ -13,7 +13,7 @@ use std::io;
 /// process of the same user may read its memory or take its descriptors.
 pub(super) fn drop_all(needs: &Needs) -> io::Result<()> {
     // Later it may not be asked for.
-    super::owner();
+    owner();
     set_no_new_privs(true)?;
     set_dumpable_behavior(DumpableBehavior::NotDumpable)?;
     // Without CAP_SETPCAP the bounding set stays; with no_new_privs it gives nothing.

@@ -20,18 +20,17 @@ pub mod seccomp;
 mod state;
 mod syscalls;
 
-pub use needs::Needs;
+pub use needs::{Needs, owner};
 pub use rustix::thread::CapabilitySet;
 pub use state::{SandboxState, state};
 pub use syscalls::is_known;
 
 use crate::error::{Entry, Error, Kind, Result};
 use crate::helper::{self, Helper, Policy};
-use rustix::process::{getegid, geteuid};
 use std::fmt;
 use std::io;
 use std::str::FromStr;
-use std::sync::{Arc, OnceLock};
+use std::sync::Arc;
 
 /// A stage of the sandbox is refused.
 pub const SANDBOX: Entry = Entry {
@@ -83,12 +82,6 @@ impl fmt::Display for Level {
             Self::Off => "off",
         })
     }
-}
-
-/// The user and the group of this process, asked for before a sandbox forbids it.
-pub fn owner() -> (u32, u32) {
-    static OWNER: OnceLock<(u32, u32)> = OnceLock::new();
-    *OWNER.get_or_init(|| (geteuid().as_raw(), getegid().as_raw()))
 }
 
 /// Takes something away.

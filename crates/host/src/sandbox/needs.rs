@@ -1,8 +1,16 @@
 //! What a program in a sandbox still needs.
 
+use rustix::process::{getegid, geteuid};
 use rustix::thread::CapabilitySet;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
+use std::sync::OnceLock;
+
+/// The user and the group of this process, asked for before a sandbox forbids it.
+pub fn owner() -> (u32, u32) {
+    static OWNER: OnceLock<(u32, u32)> = OnceLock::new();
+    *OWNER.get_or_init(|| (geteuid().as_raw(), getegid().as_raw()))
+}
 
 /// What a program still needs.
 #[derive(Clone, Debug)]
@@ -44,7 +52,7 @@ impl Needs {
 
     /// Also creates, replaces and removes a file, and others in its folder. In that of another user, a capability is needed.
     pub fn writes_beside(&mut self, file: &Path) {
-        let own = rustix::process::geteuid().as_raw();
+        let (own, _) = owner();
         // Also where a link leads.
         for path in [std::path::absolute(file), std::fs::canonicalize(file)].into_iter().flatten() {
             let Some(folder) = path.parent() else { continue };

@@ -2,7 +2,7 @@
 
 use adit_device::broker::UnixSocket;
 use adit_device::rights::{open_unix, remove_socket};
-use rustix::fs::stat;
+use rustix::fs::{FileType, lstat, stat};
 use std::io;
 use std::os::fd::OwnedFd;
 use std::path::{Path, PathBuf};
@@ -17,6 +17,16 @@ pub(crate) fn bind_unix(
 ) -> io::Result<(OwnedFd, SocketPath)> {
     let socket = open_unix(&kind(path.to_owned()))?;
     Ok((socket, SocketPath::new(path)?))
+}
+
+/// Removes the file of a socket whose process has ended, if there is one.
+pub fn remove_dead_socket(path: &Path) {
+    let is_socket =
+        |stat: rustix::fs::Stat| FileType::from_raw_mode(stat.st_mode) == FileType::Socket;
+    if lstat(path).is_ok_and(is_socket) {
+        // Ours replaces it, and is removed.
+        drop(bind_unix(path, UnixSocket::Stream));
+    }
 }
 
 /// The file of a bound socket, which goes with this value.

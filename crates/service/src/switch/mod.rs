@@ -74,6 +74,7 @@ pub fn run(plan: Plan, wanted: WantedSwitch, sandbox: &Sandbox, events: Events) 
         plan,
         wanted: WantedSwitch { switch: wanted.switch.clone(), ..WantedSwitch::default() },
         numbers: Numbers::default(),
+        files: socket.port_files(),
         is_running: false,
         is_stopping: false,
         is_acceleration_reported: false,
@@ -114,6 +115,7 @@ pub fn run(plan: Plan, wanted: WantedSwitch, sandbox: &Sandbox, events: Events) 
 impl SwitchService {
     /// Opens everything; the first failure ends it.
     fn start(&mut self, runner: &mut Runner<Switch>, wanted: WantedSwitch) -> Result<()> {
+        self.files.list(wanted.ports.iter().map(|port| &port.spec));
         for port in &wanted.ports {
             self.check_new(port)?;
             self.add_port(runner, port.clone(), port.spec.open()?)?;

@@ -51,6 +51,7 @@ impl Options {
     /// This process cannot take over, and the other one continues; later, as [`Self::run`].
     pub fn take_over(&self, sandbox: &Sandbox, events: &Events) -> Result<Option<ExitStatus>> {
         let predecessor = Predecessor::new()?;
+        // Before the capability for it is given up.
         let _priority = RaisedPriority::new();
         let taken = self.take_from(&predecessor, sandbox, events);
         let (runner, mut supervisor, waits) = taken.inspect_err(|error| predecessor.fail(error))?;
