@@ -135,6 +135,7 @@ fn serve(
     if let Some(signals) = signals {
         runner.watch_signals(signals).map_err(failed)?;
     }
+    events.configure_log(plan.lab.log.as_ref());
     keeper.lacks_ids().iter().for_each(|why| events.detail(why));
     let mut service = LabService {
         name: socket.name().to_string(),
