@@ -13,7 +13,7 @@ set -euo pipefail
 cd "$(dirname "$0")/.."
 
 suite=${1:-bookworm}
-PATH=$PATH:${CARGO_HOME:-$HOME/.cargo}/bin:/tmp/tools/bin
+PATH=$PWD/target/tools/bin:$PATH:${CARGO_HOME:-$HOME/.cargo}/bin
 [ "$(id -u)" = 0 ] || { echo "not run: needs root" >&2; exit 77; }
 for program in mmdebstrap cargo-deb jq; do
   command -v $program >/dev/null || { echo "not run: $program is missing" >&2; exit 77; }
@@ -39,7 +39,7 @@ expected() {
     usr/lib/tmpfiles.d/adit.conf usr/lib/x86_64-linux-gnu/wireshark/extcap/adit usr/share/lintian/overrides/adit \
     usr/share/bash-completion/completions/adit usr/share/zsh/vendor-completions/_adit \
     usr/share/fish/vendor_completions.d/adit.fish
-  printf 'usr/share/doc/adit/%s\n' README.md.gz changelog.Debian.gz changelog.gz copyright sbom.cdx.json.gz
+  printf 'usr/share/doc/adit/%s\n' README.md changelog.Debian.gz changelog.gz copyright sbom.cdx.json.gz
   local file
   for file in packaging/systemd/*.service; do echo "usr/lib/systemd/system/${file##*/}"; done
   for file in $(find examples -maxdepth 1 -type f); do echo "usr/share/doc/adit/examples/${file##*/}"; done

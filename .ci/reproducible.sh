@@ -6,7 +6,7 @@
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
-PATH=$PATH:${CARGO_HOME:-$HOME/.cargo}/bin:/tmp/tools/bin
+PATH=$PWD/target/tools/bin:$PATH:${CARGO_HOME:-$HOME/.cargo}/bin
 command -v cargo-deb >/dev/null || { echo "not run: cargo-deb is missing" >&2; exit 77; }
 work=$(mktemp -d /var/tmp/adit-builds.XXXXXX)
 trap 'rm -rf --one-file-system "$work"' EXIT

@@ -4,7 +4,7 @@
 #   packaging/build.sh              all of it
 #   packaging/build.sh deb          the package for Debian                       adit_VERSION_ARCH.deb
 #   packaging/build.sh tarball      a static program with manual and units       adit-VERSION-ARCH-linux.tar.gz
-#   packaging/build.sh sbom         the list of everything that is compiled in   adit-VERSION.cdx.json
+#   packaging/build.sh sbom         the list of all crates that are compiled in  adit-VERSION.cdx.json
 #   packaging/build.sh image        an OCI image FROM scratch (needs podman)     adit-VERSION-image.tar
 #   packaging/build.sh check DIR    compares DIR with what this tree builds: equal hashes
 #
@@ -81,7 +81,7 @@ sbom() {
 }
 
 deb() {
-  PATH=$PATH:${CARGO_HOME:-$HOME/.cargo}/bin:/tmp/tools/bin
+  PATH=$PWD/target/tools/bin:$PATH:${CARGO_HOME:-$HOME/.cargo}/bin
   needs cargo-deb "run 'cargo install cargo-deb'"
   compile
   documents

@@ -314,6 +314,7 @@ fn a_program_that_hangs_or_crashes_halfway_loses_nothing() {
         (format!("{hello}hear(2)\n{crash}"), "has ended (signal: 9"),
         (format!("{ready}{hang}"), "did not answer within 2 s"),
         (format!("{ready}{crash}"), "has ended (signal: 9"),
+        (format!("{hello}s.close()\n{hang}"), "has ended (signal: 9"),
         (hang.to_owned(), "did not answer within 10 s"),
     ];
     // Packets wait for two seconds in which no process has the tunnel, in the queue of the device: 500 of them.

@@ -127,9 +127,9 @@ fn serve(
         clean();
     }
     routing::check(&plan, keeper.lacks_ids().is_none())?;
-    let guests = Sockets::beside(&socket.path().unwrap_or_default());
+    let guests = Sockets::beside(&socket.path().unwrap_or_default(), socket.port_files());
     let guard = guests.guard();
-    let prepared = Prepared::open(&plan, &Diff::between(None, &plan), guests.clone())?;
+    let prepared = Prepared::open(&plan, None, &Diff::between(None, &plan), guests.clone())?;
     let mut runner =
         Runner::new(LabEngine::new(), Pool::new(PoolConfig::default())).map_err(failed)?;
     if let Some(signals) = signals {

@@ -573,7 +573,7 @@ impl Service for LabService {
             routing::check(&plan, has_users)?;
             complete::complete(&mut plan);
             let diff = Diff::between(Some(&old), &plan);
-            let prepared = Prepared::open(&plan, &diff, guests)?;
+            let prepared = Prepared::open(&plan, Some(&old), &diff, guests)?;
             let new = NewPlan { plan, diff, prepared, client, of_link: None };
             Ok(Change::Plan(Box::new(new)))
         }))
