@@ -40,9 +40,17 @@ pub(super) fn detach() -> Result<Exit> {
     Ok(code.and_then(Exit::from_code).filter(|exit| *exit != Exit::Ok).unwrap_or(Exit::Refused))
 }
 
-/// Lets the waiting parent exit with a status once all that was logged is printed, and closes its descriptors.
+/// Outlives the terminal, and prepares the log for the time after [`notify_ready`].
+pub(super) fn leave_terminal() {
+    // The call fails only if we lead a session already, which is fine.
+    let _ = rustix::process::setsid();
+    adit_log::prepare_to_detach();
+}
+
+/// Lets the waiting parent exit with a status once all that was logged is printed, and closes its descriptors, but not
+/// a file as standard error. Later messages go there, or to the journal.
 pub(super) fn notify_ready(exit: Exit) {
-    adit_log::once_written(move || close_standard(exit));
+    adit_log::detach(move || close_standard(exit));
 }
 
 fn close_standard(exit: Exit) {
@@ -53,6 +61,8 @@ fn close_standard(exit: Exit) {
     if let Ok(null) = null {
         let _ = rustix::stdio::dup2_stdin(&null);
         let _ = rustix::stdio::dup2_stdout(&null);
-        let _ = rustix::stdio::dup2_stderr(&null);
+        if !adit_log::is_stderr_a_file() {
+            let _ = rustix::stdio::dup2_stderr(&null);
+        }
     }
 }

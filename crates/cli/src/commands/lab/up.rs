@@ -1,6 +1,6 @@
 //! `adit lab up`.
 
-use crate::commands::background::{detach, notify_ready};
+use crate::commands::background::{detach, leave_terminal, notify_ready};
 use crate::commands::lab::wanted::Wanted;
 use crate::commands::web::Web;
 use crate::context::Context;
@@ -121,9 +121,8 @@ impl Args {
         let of_file = wanted.lab.metrics.filter(|_| !self.while_stdin);
         let (name, metrics) = (self.name, self.web.address()?.or(of_file));
         if self.detached {
-            // Outlive the terminal. The call fails only if we lead a session already, which is fine.
-            let _ = rustix::process::setsid();
             let events = self.log.begin(output, TargetId::LAB, Json::Log)?;
+            leave_terminal();
             let events = Events::new(Background { events, exit: Exit::Ok });
             live::run(wanted, Options { file, name, metrics, life: None }, events)?;
         } else {

@@ -1,6 +1,6 @@
 //! `adit tunnel up`, `check`, `down`, `reload`.
 
-use crate::commands::background::{detach, notify_ready};
+use crate::commands::background::{detach, leave_terminal, notify_ready};
 use crate::commands::running::Named;
 use crate::commands::web::Web;
 use crate::context::Context;
@@ -191,8 +191,7 @@ impl UpArgs {
             return Ok(program.map_or(Exit::Ok, Exit::of_program));
         }
         if self.detached {
-            // Outlive the terminal. The call fails only if we lead a session already, which is fine.
-            let _ = rustix::process::setsid();
+            leave_terminal();
             options.run(&events, || notify_ready(Exit::Ok))?;
             return Ok(Exit::Ok);
         }
