@@ -40,11 +40,14 @@ inside() {
   "$ADIT" nat attach box --name nat >nat.log 2>&1 &
   (umask 077; printf '[Interface]\nPrivateKey = %s\nAddress = 10.9.0.1/24\n' "$("$ADIT" tunnel genkey)" >ta.conf)
   "$ADIT" tunnel up /run/ta.conf >tunnel.log 2>&1 &
+  printf '[host.pc]\n[switch.lan]\n[[link]]\nends = ["pc", "lan"]\ndelay = "1ms"\n' >net.toml
+  "$ADIT" lab up --name net net.toml >lab.log 2>&1 &
   local failed=0
   check switch switch 8001 || failed=1
   check netem netem 8002 || failed=1
   check nat nat 8003 || failed=1
   check tunnel ta 8004 || failed=1
+  check lab net 8005 || failed=1
   [ $failed = 0 ] || tail -n 5 ./*.log >&2
   exit $failed
 }

@@ -96,10 +96,12 @@ impl Child {
     }
 
     fn fork_here(work: impl FnOnce() -> u8) -> io::Result<Self> {
-        let pid = sys::process::fork(work)?;
-        // The number is that of our child until we wait for it.
-        let pidfd = rustix::process::pidfd_open(pid, PidfdFlags::empty())?;
-        Ok(Self { pid, pidfd })
+        Self::of(sys::process::fork(work)?)
+    }
+
+    /// A process that nobody has waited for: the number is its own until then.
+    fn of(pid: Pid) -> io::Result<Self> {
+        Ok(Self { pid, pidfd: rustix::process::pidfd_open(pid, PidfdFlags::empty())? })
     }
 
     /// As [`Self::fork`], for a process that outlives what the caller does now: it has no descriptor but `kept`, also
@@ -169,9 +171,7 @@ impl Child {
     /// # Errors
     /// Those of fork(2) and execve(2).
     pub fn spawn(command: &mut Command) -> io::Result<Self> {
-        let pid = Pid::from_child(&command.spawn()?);
-        let pidfd = rustix::process::pidfd_open(pid, PidfdFlags::empty())?;
-        Ok(Self { pid, pidfd })
+        Self::of(Pid::from_child(&command.spawn()?))
     }
 
     /// As [`Self::spawn`], but the parent of the program is the process that takes orphans, a service manager for instance.
@@ -198,15 +198,10 @@ impl Child {
             rustix::io::retry_on_intr(|| rustix::io::read(ours, &mut number))?;
         }
         let number = i32::from_ne_bytes(number);
-        let opened = match Pid::from_raw(number.max(0)) {
-            Some(pid) => rustix::process::pidfd_open(pid, PidfdFlags::empty())
-                .map(|pidfd| Self { pid, pidfd })
-                .map_err(io::Error::from),
-            None => Err(io::Error::from_raw_os_error(-number)),
-        };
+        let spawned = Pid::from_raw(number.max(0)).map(Self::of);
         drop(ours);
         starter.wait()?;
-        opened
+        spawned.unwrap_or_else(|| Err(io::Error::from_raw_os_error(-number)))
     }
 
     /// Its number.
@@ -228,13 +223,9 @@ impl Child {
     /// # Errors
     /// ECHILD: it was waited for before.
     pub fn wait(&self) -> io::Result<u8> {
-        loop {
-            match rustix::process::waitpid(Some(self.pid), WaitOptions::empty()) {
-                Ok(Some((_, status))) => return Ok(shell_status(status)),
-                Ok(None) | Err(rustix::io::Errno::INTR) => {}
-                Err(errno) => return Err(errno.into()),
-            }
-        }
+        let wait = || rustix::process::waitpid(Some(self.pid), WaitOptions::empty());
+        let ended = rustix::io::retry_on_intr(wait)?.ok_or(rustix::io::Errno::CHILD)?;
+        Ok(shell_status(ended.1))
     }
 
     /// Waits for its end, and returns how it exited; `None` if another process is its parent.

@@ -13,10 +13,11 @@
 use crate::error::{Entry, Error, Kind, Result};
 use rustix::fs::{AtFlags, CWD, FlockOperation, Mode, OFlags, RenameFlags};
 use rustix::io::Errno;
-use std::ffi::OsString;
+use std::ffi::{OsStr, OsString};
 use std::fs::{DirBuilder, File};
 use std::io::{self, Read, Seek, Write};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::DirBuilderExt;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
@@ -197,6 +198,40 @@ pub struct LockFile {
     file: File,
     /// `false` while another process removes it.
     is_ours: bool,
+    /// The files of a process that was killed; see [`MadeFiles`].
+    left: Vec<PathBuf>,
+}
+
+/// The longest list of files that is read.
+const MADE_LEN_MAX: u64 = 1 << 20;
+
+/// The files that a process makes, listed in its lock below its number. The next process that has the lock finds them
+/// there if this one was killed, whatever its configuration is by then.
+#[derive(Debug)]
+pub struct MadeFiles(File);
+
+impl MadeFiles {
+    /// Lists these files, in the place of those before. Call it before they are made.
+    ///
+    /// # Errors
+    /// ENOSPC.
+    pub fn list(&self, paths: &[PathBuf]) -> io::Result<()> {
+        let mut text = format!("{}\n", std::process::id()).into_bytes();
+        let paths = paths.iter().map(|path| path.as_os_str().as_bytes());
+        for path in paths.filter(|path| !path.contains(&b'\n')) {
+            text.extend([path, b"\n"].concat());
+        }
+        let mut file = &self.0;
+        file.rewind().and_then(|()| file.write_all(&text))?;
+        file.set_len(text.len().try_into().unwrap_or(u64::MAX))
+    }
+
+    fn read(file: &File) -> io::Result<Vec<PathBuf>> {
+        let mut text = Vec::new();
+        file.take(MADE_LEN_MAX).read_to_end(&mut text)?;
+        let paths = text.split(|byte| *byte == b'\n').filter(|line| line.starts_with(b"/"));
+        Ok(paths.map(|path| OsStr::from_bytes(path).into()).collect())
+    }
 }
 
 /// What [`LockFile::try_lock`] found.
@@ -225,7 +260,7 @@ impl LockFile {
                 Err(Errno::WOULDBLOCK) => {
                     let mut text = String::new();
                     let _ = file.take(32).read_to_string(&mut text);
-                    return Ok(Locked::Taken(text.trim().parse().ok()));
+                    return Ok(Locked::Taken(text.lines().next().unwrap_or("").parse().ok()));
                 }
                 Err(errno) => return Err(errno.into()),
             }
@@ -233,7 +268,8 @@ impl LockFile {
             if !is_same(&file, &path) {
                 continue;
             }
-            let mut lock = Self { path, file, is_ours: false };
+            let left = MadeFiles::read(&file)?;
+            let mut lock = Self { path, file, is_ours: false, left };
             lock.own()?;
             return Ok(Locked::Ours(lock));
         }
@@ -248,7 +284,7 @@ impl LockFile {
         if !is_same(&file, &path) {
             return Err(Errno::NOENT.into());
         }
-        Ok(Self { path, file, is_ours: false })
+        Ok(Self { path, file, is_ours: false, left: Vec::new() })
     }
 
     /// Writes our process number into the file, which is removed on drop from now on.
@@ -259,6 +295,19 @@ impl LockFile {
         self.is_ours = true;
         self.file.set_len(0).and_then(|()| self.file.rewind())?;
         writeln!(self.file, "{}", std::process::id())
+    }
+
+    /// The files that a killed process had made, once.
+    pub fn take_left(&mut self) -> Vec<PathBuf> {
+        std::mem::take(&mut self.left)
+    }
+
+    /// The list of files that this process makes.
+    ///
+    /// # Errors
+    /// EMFILE.
+    pub fn made_files(&self) -> io::Result<MadeFiles> {
+        self.file.try_clone().map(MadeFiles)
     }
 
     /// Leaves the lock to a process that has [adopted](Self::adopt) it.

@@ -25,6 +25,7 @@
 //! | [`journal`] | the last events of a program, numbered |
 //! | [`notify`] | what a service manager is sent |
 //! | [`file`](mod@file) | atomic files and locks |
+//! | [`filter`] | filters in tcpdump's syntax, compiled by it |
 //! | [`error`], [`problem`] | failures with code, cause and remedy; mistakes of a configuration with their place |
 //! | [`text`] | text from outside, for a terminal |
 //! | [`wire`] | actions as bytes, for another process |
@@ -33,6 +34,7 @@
 pub mod changes;
 pub mod error;
 pub mod file;
+pub mod filter;
 pub mod journal;
 pub mod name;
 pub mod namespace;

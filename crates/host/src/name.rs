@@ -1,13 +1,15 @@
 //! Names of running programs, where their sockets are, and that there is one of each.
 
 use crate::error::{Entry, Error, Kind, Result};
-use crate::file::{LockFile, Locked};
+use crate::file::{LockFile, Locked, MadeFiles};
+use adit_runtime::{PortSpec, remove_dead_socket};
 use std::fmt;
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::os::unix::fs::{DirBuilderExt, MetadataExt};
 use std::path::{Path, PathBuf};
 use std::str::FromStr;
+use std::sync::Arc;
 
 /// Another program has the name.
 pub const TAKEN: Entry = Entry {
@@ -131,6 +133,21 @@ pub fn names_in(folder: &Path) -> Vec<Name> {
     names
 }
 
+/// The sockets that the ports of a program make. They are listed before they are made, so that the next program of the
+/// name removes those of a killed one, also if its configuration has others.
+#[derive(Clone, Debug, Default)]
+pub struct PortFiles(Option<Arc<MadeFiles>>);
+
+impl PortFiles {
+    /// Lists those of these ports, and of no others.
+    pub fn list<'a>(&self, specs: impl Iterator<Item = &'a PortSpec>) {
+        let Some(files) = &self.0 else { return };
+        let paths = specs.filter_map(PortSpec::socket_file).map(std::path::absolute);
+        // Without it, a socket stays after a kill.
+        let _ = files.list(&paths.flatten().collect::<Vec<_>>());
+    }
+}
+
 /// The right to a name: held by a lock on a file, which the kernel takes back however the program
 /// ends.
 #[derive(Debug)]
@@ -161,8 +178,9 @@ impl Claim {
         let path = folder.join(format!("{name}.lock"));
         let locked = LockFile::try_lock(path.clone());
         match locked.map_err(|error| unusable("lock", &path, &error))? {
-            Locked::Ours(lock) => {
+            Locked::Ours(mut lock) => {
                 remove(&name.socket_in(&folder))?;
+                lock.take_left().iter().for_each(|path| remove_dead_socket(path));
                 Ok(Self { name, folder, is_ours: true, lock })
             }
             Locked::Taken(pid) => {
@@ -190,6 +208,11 @@ impl Claim {
     pub fn own(&mut self) -> io::Result<()> {
         self.is_ours = true;
         self.lock.own()
+    }
+
+    /// The list of the sockets of ports.
+    pub fn port_files(&self) -> PortFiles {
+        PortFiles(self.lock.made_files().ok().map(Arc::new))
     }
 
     /// The descriptor of the lock.

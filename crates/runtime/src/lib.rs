@@ -112,6 +112,7 @@ pub use runner::turns::TurnTimes;
 pub use runner::{Handler, Runner};
 pub use socket::relay::Relay;
 pub use socket::splice::SpliceCounts;
+pub use socket::unix::remove_dead_socket;
 pub use wake::clock::now;
 pub use wake::mailbox::{CallError, Remote};
 pub use wake::namespaces::NamespaceName;

@@ -42,15 +42,14 @@
 //! | [`nat`] | the NAT as a service, and as a port |
 //! | [`health`] | what is wrong with a service, judged by its reports |
 //! | [`kinds`] | the kinds of port: those of the runtime, and the NAT |
-//! | [`host`], [`namespace`], [`sandbox`], [`error`], [`file`](mod@file), [`text`] | those of [`adit_host`] |
-//! | [`filter`] | filters in tcpdump's syntax |
+//! | [`host`], [`namespace`], [`sandbox`], [`error`], [`file`](mod@file), [`filter`], [`text`] | those of [`adit_host`] |
 //!
 //! Nothing here prints or parses arguments, and nothing on the loop's thread opens a file, runs a program
 //! or resolves a name.
 
 #![forbid(unsafe_code)]
 
-pub use adit_host::{changes as host, error, file, journal, namespace, sandbox, text};
+pub use adit_host::{changes as host, error, file, filter, journal, namespace, sandbox, text};
 
 #[cfg(test)]
 #[path = "../../packet/tests/cases/mod.rs"]
@@ -59,7 +58,6 @@ pub mod config;
 pub mod control;
 pub mod event;
 pub mod exercise;
-pub mod filter;
 pub mod health;
 pub mod kinds;
 pub mod link;

@@ -237,9 +237,6 @@ impl Tables {
                 Cell::text(&row.summary),
             ];
             filler.traffic(Tab::Services, &row.socket, cells, is_bad, counters);
-            if row.kind == "nat" {
-                filler.has_no_bytes();
-            }
         }
         for device in &machine.devices {
             let cells = vec![
@@ -307,13 +304,6 @@ impl Filler<'_> {
         cells.truncate(tab.columns().len());
         let lines = if tab == Tab::Links { ["a to b", "b to a"] } else { ["in", "out"] };
         self.row(tab, Row { key: key.to_owned(), cells, is_bad, lines: Some(lines) });
-    }
-
-    /// Of the last service, bytes are counted nowhere.
-    fn has_no_bytes(&mut self) {
-        let row = self.tables.all.get_mut(&Tab::Services).and_then(|table| table.rows.last_mut());
-        let cells = row.into_iter().flat_map(|row| row.cells.iter_mut());
-        cells.filter(|cell| matches!(cell, Cell::Bits(_))).for_each(|cell| *cell = Cell::None);
     }
 
     /// Adds what was dropped somewhere for a reason.
@@ -564,8 +554,9 @@ fn total(report: &Report) -> Counters {
         Report::Netem(link) => [&link.a_to_b, &link.b_to_a].into_iter().for_each(|way| {
             add(way.counts.get("received_bytes"), way.counts.get("delivered_bytes"), dropped(way));
         }),
-        // Bytes of flows that have ended are counted nowhere.
-        Report::Nat(nat, _) => add(0, 0, nat.dropped.values().sum()),
+        Report::Nat(nat, _) => {
+            add(nat.received_bytes, nat.sent_bytes, nat.dropped.values().sum());
+        }
         Report::Tunnel(tunnel) => {
             tunnel.peers.iter().for_each(|peer| {
                 let drops = peer.drops.iter().map(|drop| drop.count).sum();

@@ -67,6 +67,6 @@ pub fn run(target: &Target, wanted: &WantedNat, level: Level, events: &Events) -
     let inside = open(target, wanted)?.into();
     let ports = vec![format!("{} in {target}", wanted.device)];
     let (life, needs) = (Some(life), Needs::default());
-    let parts = Parts { inside, sockets, life, follower, needs, ports };
+    let parts = Parts { inside, sockets, life, follower, needs, ports, specs: Vec::new() };
     run_until_stopped(wanted, parts, level, events)
 }

@@ -1,6 +1,7 @@
 //! Taking down a tunnel that does not run any more.
 
 use crate::host::dns::Dns;
+use crate::uapi::socket::UapiSocket;
 use adit_device::IfName;
 use adit_service::control::name::{Claim, Name};
 use adit_service::error::Result;
@@ -34,7 +35,9 @@ pub fn leftovers(name: &Name) -> Result<Vec<Action>> {
 /// `Conflict` if the tunnel has started meanwhile; the first action that failed.
 pub fn clean(name: &Name, leftovers: &[Action]) -> Result<()> {
     // While we hold the name, the tunnel cannot start.
-    let _claim = Claim::new(name.clone())?;
+    let claim = Claim::new(name.clone())?;
+    // It replaces the socket for `wg` that is left, and is removed.
+    drop(UapiSocket::bind(claim.name().as_str()));
     let mut executor = HostExecutor::new(None);
     leftovers.iter().try_for_each(|action| executor.perform(action).map(drop))
 }

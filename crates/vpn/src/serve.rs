@@ -129,10 +129,11 @@ pub fn run(ports: &WantedPorts, wanted: &WantedNat, level: Level, events: &Event
     // Before a thread is started.
     let follower = wanted.follow(level)?;
     let inside = Inside::Port(ports.open(events)?);
+    let specs = ports.specs.clone();
     let (life, needs, ports) = (None, ports.needs(), ports.texts.clone());
     run_until_stopped(
         wanted,
-        Parts { inside, sockets, life, follower, needs, ports },
+        Parts { inside, sockets, life, follower, needs, ports, specs },
         level,
         events,
     )

@@ -8,9 +8,13 @@ mod agree;
 mod examples;
 mod guests;
 mod live;
+mod metrics;
 mod outside;
 mod python;
 mod scenario;
+#[allow(dead_code, reason = "shared with other tests, which use the rest")]
+#[path = "../cli/scrape.rs"]
+mod scrape;
 #[allow(dead_code, reason = "shared with other tests, which use the rest")]
 #[path = "../cli/support.rs"]
 mod support;

@@ -1,7 +1,7 @@
 //! Frames that the kernel forwards for a switch between its `dev:` ports.
 
 use crate::program::{PATIENCE, Program, address, eventually, hosts, is_cut_off, reaches, try_run};
-use crate::support::{ADIT, adit, adit_json, bare, refused, run};
+use crate::support::{ADIT, adit, adit_json, bare, command, refused, run};
 use serde_json::{Value, json};
 use std::process::{Child, Command, Stdio};
 use std::time::Instant;
@@ -317,4 +317,38 @@ fn without_privilege_it_is_off_and_said_once_or_refused() {
     assert!(adit("switch show").contains("the kernel does not forward"));
     assert_eq!(adit("switch set accelerate=off"), "the switch changed\n");
     assert_eq!(kernel(), Value::Null);
+}
+
+/// Sends 20,000 datagrams to 192.0.2.2, and 60 frames from the address of a group, which every switch drops.
+const BURST: &str = "
+import socket
+udp = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+for _ in range(20000):
+    udp.sendto(b'x', ('192.0.2.2', 9))
+raw = socket.socket(socket.AF_PACKET, socket.SOCK_RAW)
+raw.bind(('ha', 0))
+for _ in range(60):
+    raw.send(bytes.fromhex('020000000001' + '030000000001' + '88b5') + bytes(46))
+";
+
+/// A few drops among many packets are no finding, also if the kernel has forwarded the packets just now. Its counters
+/// are read once a second in any case, which is often enough for some of the turns but not for all of them.
+#[test]
+#[ignore = "needs the initial user namespace"]
+fn root_health_counts_what_the_kernel_has_forwarded_until_now() {
+    three_hosts();
+    let ask =
+        || run("curl -s -w %{http_code} --unix-socket /run/adit/switch.sock http://adit/health");
+    for _ in 0..4 {
+        let _switch = Program::start("switch --port dev:pa --port dev:pb --accelerate require");
+        assert!(reaches("na", "192.0.2.2"));
+        run("ip netns exec na ping -q -c 20 -i 0.01 192.0.2.2");
+        assert!(ask().ends_with("200"));
+        let mut burst = command(["ip", "netns", "exec", "na", "python3", "-c", BURST]);
+        assert!(burst.status().unwrap().success());
+        let reply = ask();
+        let port = adit_json("switch show")["ports"][0]["ingress"].clone();
+        assert_eq!(port["drops"]["malformed"], 60, "{port}");
+        assert!(reply.ends_with("200"), "{reply} {port}");
+    }
 }

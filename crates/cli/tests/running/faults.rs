@@ -33,6 +33,64 @@ fn kill_at_any_time_and_start_again() {
     assert_eq!(debris(), [""; 0]);
 }
 
+/// A killed program leaves the sockets of its ports; the next one of its name removes them, whatever ports it has itself.
+#[test]
+fn sockets_of_an_old_configuration_go_after_a_kill() {
+    hosts(&[]);
+    let sockets = || -> Vec<String> {
+        let entries = fs::read_dir("/run/ports").unwrap();
+        let names = entries.map(|entry| entry.unwrap().file_name().into_string().unwrap());
+        let mut names: Vec<String> = names.collect();
+        names.sort();
+        names
+    };
+    let write = |ports: &[&str]| {
+        let ports = ports.iter().map(|port| format!("[[port]]\nport = '{port}'\n"));
+        fs::write("/run/lab.toml", format!("name = 'lab'\n{}", ports.collect::<String>())).unwrap();
+    };
+    fs::create_dir("/run/ports").unwrap();
+    let (one, two) = ("unix:/run/ports/one", "unix:/run/ports/two,type=dgram");
+    write(&[one, two, "tap:a"]);
+    let line = "switch --config /run/lab.toml";
+    let mut program = Program::start(line);
+    write(&["unix:ports/three", two, "tap:a"]);
+    program.signal("HUP");
+    program.wait_for("reloaded");
+    adit("switch port add unix:/run/ports/four --name lab");
+    assert_eq!(sockets(), ["four", "three", "two"]);
+    drop(program);
+    assert_eq!(sockets(), ["four", "three", "two"]);
+    // What is no dead socket stays.
+    let listener = std::os::unix::net::UnixListener::bind("/run/ports/five").unwrap();
+    fs::remove_file("/run/ports/four").unwrap();
+    fs::write("/run/ports/four", "").unwrap();
+    fs::remove_file("/run/ports/three").unwrap();
+    fs::rename("/run/ports/five", "/run/ports/three").unwrap();
+    write(&["tap:a"]);
+    let program = Program::start(line);
+    assert_eq!(sockets(), ["four", "three"]);
+    drop((program, listener));
+    for name in ["four", "three"] {
+        fs::remove_file(format!("/run/ports/{name}")).unwrap();
+    }
+    // Links and NATs have such ports as well.
+    for [first, second] in [
+        [
+            "netem --port unix:/run/ports/one --port tap:a --name lab",
+            "netem --port tap:a --port tap:b --name lab",
+        ],
+        ["nat serve unix:/run/ports/one --name lab", "nat serve tap:a --name lab"],
+    ] {
+        drop(Program::start(first));
+        assert_eq!(sockets(), ["one"]);
+        let mut program = Program::start(second);
+        assert_eq!(sockets(), [""; 0]);
+        program.signal("TERM");
+        assert!(program.wait().success());
+        assert_eq!(debris(), [""; 0]);
+    }
+}
+
 #[test]
 fn a_persistent_tap_comes_back_after_a_kill() {
     hosts(&[]);

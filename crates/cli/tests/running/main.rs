@@ -5,12 +5,15 @@
 
 mod accelerate;
 mod api;
+#[path = "../cli/browser.rs"]
+mod browser;
 mod check;
 mod faults;
 mod log;
 mod metrics;
 mod names;
 mod netem;
+mod page;
 mod program;
 mod reload;
 mod save;

@@ -1,8 +1,8 @@
 //! Metrics of switches and links, and those of all programs by `adit exporter`.
 
-use crate::program::{Ended, Program, address, eventually, hosts, reaches};
+use crate::program::{Ended, PATIENCE, Program, address, eventually, hosts, reaches};
 use crate::scrape::{OPEN, Scrape, check};
-use crate::support::{ADIT, adit_json, bare, refused, run};
+use crate::support::{ADIT, adit_json, bare, command, refused, run};
 use serde_json::{Value, json};
 use std::io::Write;
 use std::net::TcpStream;
@@ -142,6 +142,57 @@ fn every_counter_agrees_with_what_was_sent_while_a_hundred_scrape() {
     assert!(page.value("adit_loop_turn_seconds_count", &[]) > 100.0);
     let requests = page.value("adit_control_requests_total", &["result=\"answered\""]);
     assert!(requests > 100.0, "{requests}");
+}
+
+/// A namespace behind a NAT: echoes to the gateway, datagrams and connections to the host, and what is denied.
+#[test]
+fn every_counter_of_a_nat_agrees_with_what_was_sent() {
+    hosts(&["box"]);
+    let options = "--allow-host 7 --deny 198.51.100.0/24 --publish 8080:80 --flow-log /run/flows";
+    let _nat = Program::start(&format!("nat attach box --name gw --metrics 9587 {options}"));
+    // Nothing but the test sends.
+    run("ip netns exec box sysctl -qw net.ipv6.conf.tun0.disable_ipv6=1");
+    let page = || Scrape::at("127.0.0.1:9587", "GET /metrics", OPEN);
+    let before = page();
+    run("ip netns exec box ping -q -c 100 -i 0.002 -W 5 -s 100 10.0.2.2");
+    let after = page();
+    for direction in ["ingress", "egress"] {
+        let labels = ["port=\"tun0\"", &format!("direction=\"{direction}\"")];
+        let new = |name: &str| after.value(name, &labels) - before.value(name, &labels);
+        assert_eq!(new("adit_port_frames_total"), 100.0, "{direction}");
+        // IP and ICMP headers are 28 bytes.
+        assert_eq!(new("adit_port_bytes_total"), 100.0 * 128.0, "{direction}");
+    }
+    assert_eq!(after.value("adit_port_up", &["port=\"tun0\""]), 1.0);
+    assert_eq!(after.value("adit_nat_published_ports", &[]), 2.0, "for IPv4 and IPv6");
+    assert_eq!(after.value("adit_nat_flow_log_lost_lines_total", &[]), 0.0);
+
+    // Two flows are open while both wait for an answer that never comes.
+    let server = std::net::UdpSocket::bind("127.0.0.1:7").unwrap();
+    let send = "import socket
+for _ in range(2):
+    s = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+    s.sendto(b'x', ('10.0.2.2', 7))
+    s.sendto(b'x', ('198.51.100.1', 7))";
+    let mut client = command(["ip", "netns", "exec", "box", "python3", "-c", send]);
+    assert!(client.status().unwrap().success());
+    server.set_read_timeout(Some(PATIENCE)).unwrap();
+    (0..2).for_each(|_| assert_eq!(server.recv(&mut [0; 9]).unwrap(), 1));
+    let last = page();
+    let show = adit_json("nat show");
+    let flows = last.value("adit_nat_flows", &[]);
+    assert_eq!(Some(flows), show["flows"].as_f64());
+    assert!(flows >= 2.0, "{flows}: both sockets, and the echoes until they expire");
+    let dropped = show["dropped"].as_object().unwrap();
+    assert!(!dropped.is_empty(), "{show}");
+    for (why, count) in dropped {
+        let labels = [format!("reason=\"{why}\"")];
+        let value = last.value("adit_drops_total", &[&labels[0]]);
+        assert_eq!(Some(value), count.as_f64(), "{why}");
+    }
+    let ingress = last.value("adit_port_bytes_total", &["direction=\"ingress\""]);
+    assert_eq!(Some(ingress), show["received_bytes"].as_f64());
+    check(&Scrape::at("127.0.0.1:9587", "GET /metrics", "text/plain"));
 }
 
 #[test]

@@ -87,8 +87,9 @@ fn changes_of_a_running_switch_are_shown_and_saved() {
 #[test]
 fn a_switch_without_a_file_is_saved_as_a_new_one() {
     hosts(&[]);
-    let program =
-        Program::start("switch --port tap:a,vlan=5 --ageing 60s --seed 7 --mirror /run/all.pcapng");
+    let program = Program::start(
+        "switch --port tap:a,vlan=5 --ageing 60s --seed 7 --mirror /run/all.pcapng --page 9587",
+    );
     adit("switch port add tap:b,isolated");
     assert_eq!(adit_json("switch show").get("file"), None);
     let (exit, errors) = refused("switch save");
@@ -97,6 +98,7 @@ fn a_switch_without_a_file_is_saved_as_a_new_one() {
     drop(program);
     assert!(adit("check /run/new.toml").contains("a switch, no errors"));
     let _program = Program::start("switch --config /run/new.toml");
+    crate::support::run("curl -sf -o /dev/null http://127.0.0.1:9587/page");
     let show = adit_json("switch show");
     assert_eq!((&show["seed"], &show["ageing_s"]), (&json!(7), &json!(60.0)));
     assert_eq!(show["ports"][0]["vlan"], json!({"mode": "access", "vlan": 5}));

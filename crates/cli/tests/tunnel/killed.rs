@@ -48,7 +48,7 @@ fn tunnel_file(peer: &str, private: &str, number: u8) -> String {
 fn switch_file(folder: &str, netns: &str, number: u8) -> String {
     format!(
         "name = \"lab\"\n[[port]]\nport = \"tap:sa,netns={netns}\"\n[[port]]\nport = \"tap:s{number}\"\n\
-         [[port]]\nport = \"unix:/run/stream.sock\"\n\
+         [[port]]\nport = \"unix:/run/stream{number}.sock\"\n\
          [[port]]\nport = \"vxlan:127.0.0.1,port=479{number}\"\n\
          [[mirror]]\nfile = \"{folder}/mirror{number}.pcapng\"\n"
     )

@@ -164,7 +164,9 @@ fn a_kill_switch_is_removed_without_a_process() {
     let rehearsal = adit(&format!("--dry-run {down}"));
     assert!(rehearsal.ends_with("nft delete table inet adit-ta\n"), "{rehearsal}");
     nothing_leaves(&world, "after a rehearsal");
+    assert!(std::path::Path::new("/run/wireguard/ta.sock").exists());
     adit(&down);
+    assert!(!std::path::Path::new("/run/wireguard/ta.sock").exists());
     assert!(!text(&doctor().stdout).contains("kill switch"));
     is_open(&world, &before);
     let words: Vec<&str> = down.split(' ').collect();

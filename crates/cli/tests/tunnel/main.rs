@@ -3,6 +3,8 @@
 
 mod addresses;
 mod basics;
+#[path = "../cli/browser.rs"]
+mod browser;
 mod changes;
 mod connections;
 mod dns;

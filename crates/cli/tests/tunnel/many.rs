@@ -34,26 +34,32 @@ fn a_hundred_peers_talk_at_a_time() {
         .map(|(number, keys)| {
             let text = format!(
                 "[Interface]\nPrivateKey = {}\nAddress = 10.9.1.{number}/32\nTable = off\n\
-                 [Peer]\nPublicKey = {}\nAllowedIPs = 10.9.0.1/32\nEndpoint = 192.0.2.2:51820\n",
+                 [Peer]\nPublicKey = {}\nAllowedIPs = 10.9.0.1/32\nEndpoint = 192.0.2.2:51820\n\
+                 PersistentKeepalive = 25\n",
                 keys.private, server.public
             );
             world.up(&world.a, &world.write(&format!("p{number}.conf"), &text), "")
         })
         .collect();
     println!("{COUNT} peers were up after {:?}", start.elapsed());
-    let start = Instant::now();
-    let pings: Vec<_> = (0..COUNT)
-        .map(|number| {
-            let line = format!("ping -n -q -I p{number} -c 60 -i 0.1 -W 10 10.9.0.1");
-            world.a.command(&line).stdout(Stdio::piped()).spawn().unwrap()
-        })
-        .collect();
     let handshake_ages = || -> BTreeMap<String, f64> {
         let peers = show("hub")["peers"].as_array().unwrap().clone();
         let of = |peer: &Value| (peer["public_key"].to_string(), peer["handshake_age_s"].as_f64());
         peers.iter().map(of).filter_map(|(key, age)| Some((key, age?))).collect()
     };
-    wait_for("each has a session", || handshake_ages().len() == COUNT);
+    // An initiation that a busy machine loses is repeated after 5 s.
+    let is_settled = || {
+        let ages = handshake_ages();
+        ages.len() == COUNT && ages.values().all(|age| *age > 1.0)
+    };
+    wait_for("each has a session", is_settled);
+    let start = Instant::now();
+    let pings: Vec<_> = (0..COUNT)
+        .map(|number| {
+            let line = format!("ping -n -q -I p{number} -c 40 -i 0.1 -W 10 10.9.0.1");
+            world.a.command(&line).stdout(Stdio::piped()).spawn().unwrap()
+        })
+        .collect();
     let ages = handshake_ages();
     let before = Instant::now();
     let changed = text.replace("10.9.1.99/32", "10.9.1.99/32, 10.9.2.99/32");
@@ -67,11 +73,11 @@ fn a_hundred_peers_talk_at_a_time() {
     // loses all from there on.
     let last_came = |output: &String| -> bool {
         let received = output.split(" packets transmitted, ").nth(1).unwrap();
-        received.split(' ').next().unwrap().parse::<u32>().unwrap() > 40
+        received.split(' ').next().unwrap().parse::<u32>().unwrap() > 30
     };
     assert!(outputs.iter().all(last_came), "{outputs:?}");
     let whole = outputs.iter().filter(|output| output.contains(" 0% packet loss")).count();
-    println!("and {whole} had all 60 answers after {:?}", start.elapsed());
+    println!("and {whole} had all 40 answers after {:?}", start.elapsed());
     let least = before.elapsed().as_secs_f64() - 0.1;
     let now = handshake_ages();
     assert!(ages.iter().all(|(peer, age)| now[peer] > age + least), "{least}: {ages:?} {now:?}");

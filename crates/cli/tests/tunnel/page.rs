@@ -1,19 +1,16 @@
 //! The status page in a browser: a staged fault is seen at a glance.
 
-use crate::support::text;
-use crate::world::{Keys, Running, World, skipped, wait_for};
-use std::fs;
+use crate::browser;
+use crate::support::{ADIT, text};
+use crate::world::{Keys, Running, World, wait_for};
 use std::process::Stdio;
 
 const PAGE: &str = "http://127.0.0.1:9587";
 
 #[test]
 fn the_page_shows_which_peer_is_silent_and_why_packets_die() {
-    if !["chromium", "chromedriver"]
-        .iter()
-        .all(|name| fs::exists(format!("/usr/bin/{name}")).unwrap())
-    {
-        return skipped("chromium, chromium-driver");
+    if browser::is_missing() {
+        return;
     }
     let world = World::new();
     let nobody = Keys::new().public;
@@ -28,17 +25,13 @@ fn the_page_shows_which_peer_is_silent_and_why_packets_die() {
         let mut ping = world.a.command(&format!("ping -n -q -i 0.05 -s 1000 {to}"));
         Running(ping.stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap())
     });
-    let folder = std::env::var("ADIT_SCREENSHOTS").unwrap_or_else(|_| "/run/adit/page".to_owned());
-    fs::create_dir_all(&folder).unwrap();
-    let script = include_str!("page.py");
-    let short = &nobody[..8];
-    let mut browser = world.a.command("timeout 300 python3 -c");
-    let browser = browser.env("HOME", "/run").args([script, PAGE, &folder, short, "no peer"]);
-    let output = browser.output().unwrap();
-    assert!(output.status.success(), "{}", text(&output.stderr));
-    for name in ["light", "dark", "phone"] {
-        assert!(fs::metadata(format!("{folder}/{name}.png")).unwrap().len() > 20_000, "{name}");
-    }
+    let words = [PAGE, &nobody[..8], "no peer"];
+    browser::play(
+        world.a.command("env"),
+        include_str!("page.py"),
+        &words,
+        &["light", "dark", "phone"],
+    );
     drop(pings);
 }
 
@@ -46,8 +39,11 @@ fn the_page_shows_which_peer_is_silent_and_why_packets_die() {
 #[test]
 fn the_page_changes_nothing_and_answers_no_other_site() {
     let world = World::new();
-    let (a, _) = world.pair("192.0.2.2:51820", [("", ""), ("", "")]);
-    let _ta = world.up(&world.a, &a, "--page 9587");
+    let keys = "Page = 9587\nMetrics = 127.0.0.1:9587\nLog = control=error,host=debug";
+    let (a, _) = world.pair("192.0.2.2:51820", [(keys, ""), ("", "")]);
+    let _ta = world.up(&world.a, &a, "");
+    let log = text(&world.a.command(&format!("{ADIT} log ta")).output().unwrap().stdout);
+    assert!(log.contains("host     debug") && log.contains("control  error"), "{log}");
     let ask = |words: &str| {
         let line = format!("curl -s -o /dev/null -w %{{http_code}} {words}");
         text(&world.a.command(&line).output().unwrap().stdout)

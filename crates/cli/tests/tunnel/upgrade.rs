@@ -243,7 +243,9 @@ fn a_program_that_cannot_take_over_changes_nothing() {
     let world = World::new();
     let program = Program::new(&world);
     let (a, b) = world.pair("192.0.2.2:51820", PLAIN);
-    let mut ta = program.up(&world.a, &a, &[("ADIT_FAILPOINT", "take-over")]);
+    // A backtrace takes longer than the old process waits, on a busy machine.
+    let failpoint = [("ADIT_FAILPOINT", "take-over"), ("RUST_BACKTRACE", "0")];
+    let mut ta = program.up(&world.a, &a, &failpoint);
     let _tb = world.up(&world.b, &b, "");
     reaches(&world.a, "10.9.0.2");
     let made = handshakes("tb");
@@ -312,6 +314,7 @@ fn a_program_that_hangs_or_crashes_halfway_loses_nothing() {
         (format!("{hello}hear(2)\n{crash}"), "has ended (signal: 9"),
         (format!("{ready}{hang}"), "did not answer within 2 s"),
         (format!("{ready}{crash}"), "has ended (signal: 9"),
+        (format!("{hello}s.close()\n{hang}"), "has ended (signal: 9"),
         (hang.to_owned(), "did not answer within 10 s"),
     ];
     // Packets wait for two seconds in which no process has the tunnel, in the queue of the device: 500 of them.

@@ -9,6 +9,7 @@
 use crate::keeper::NodeKey;
 use adit_device::MacAddr;
 use adit_runtime::Opened;
+use adit_service::control::name::PortFiles;
 use adit_service::error::{Error, Result};
 use adit_service::kinds;
 use adit_topology::model::{Guest, Kind, Node, NodeName, Program};
@@ -35,6 +36,8 @@ const CONSOLE: &str = if cfg!(any(target_arch = "aarch64", target_arch = "arm"))
 pub(super) struct Sockets {
     /// The path of the control socket without `.sock`.
     base: PathBuf,
+    /// The list of the sockets of ports outside the lab.
+    pub(super) files: PortFiles,
     /// How many plans there were before: a guest that starts again listens at other paths than the one that ends.
     generation: u32,
 }
@@ -45,13 +48,13 @@ pub(super) struct Guard(Sockets);
 
 impl Sockets {
     /// Those of the lab with this control socket.
-    pub(super) fn beside(control: &Path) -> Self {
-        Self { base: control.with_extension(""), generation: 0 }
+    pub(super) fn beside(control: &Path, files: PortFiles) -> Self {
+        Self { base: control.with_extension(""), files, generation: 0 }
     }
 
     /// Those of the next plan.
     pub(super) fn next(&self) -> Self {
-        Self { base: self.base.clone(), generation: self.generation + 1 }
+        Self { generation: self.generation + 1, ..self.clone() }
     }
 
     /// Removes them in the end.

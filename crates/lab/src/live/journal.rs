@@ -2,6 +2,7 @@
 
 use adit_packet::Instant;
 use adit_service::event::{Event, Events};
+use adit_service::log::Filter;
 use adit_topology::report::Happened;
 use std::collections::VecDeque;
 use std::fmt;
@@ -32,6 +33,11 @@ impl Journal {
     /// The time of what is reported from now on.
     pub(super) const fn set_now(&mut self, now: Instant) {
         self.now = now;
+    }
+
+    /// Sets the filter of the file.
+    pub(super) fn configure_log(&self, filter: Option<&Filter>) {
+        self.events.configure_log(filter);
     }
 
     pub(super) fn send(&mut self, event: &Event) {

@@ -127,14 +127,15 @@ fn serve(
         clean();
     }
     routing::check(&plan, keeper.lacks_ids().is_none())?;
-    let guests = Sockets::beside(&socket.path().unwrap_or_default());
+    let guests = Sockets::beside(&socket.path().unwrap_or_default(), socket.port_files());
     let guard = guests.guard();
-    let prepared = Prepared::open(&plan, &Diff::between(None, &plan), guests.clone())?;
+    let prepared = Prepared::open(&plan, None, &Diff::between(None, &plan), guests.clone())?;
     let mut runner =
         Runner::new(LabEngine::new(), Pool::new(PoolConfig::default())).map_err(failed)?;
     if let Some(signals) = signals {
         runner.watch_signals(signals).map_err(failed)?;
     }
+    events.configure_log(plan.lab.log.as_ref());
     keeper.lacks_ids().iter().for_each(|why| events.detail(why));
     let mut service = LabService {
         name: socket.name().to_string(),

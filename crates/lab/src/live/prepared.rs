@@ -3,7 +3,7 @@
 use crate::live::diff::Diff;
 use crate::live::guest::{self, Sockets};
 use crate::live::outlet::WantedOutlet;
-use adit_runtime::Opened;
+use adit_runtime::{Opened, PortSpec};
 use adit_service::error::{Error, Kind as ErrorKind, Report, Result};
 use adit_service::kinds;
 use adit_topology::model::{Kind, NodeName};
@@ -25,11 +25,18 @@ impl Prepared {
         Self { ports: BTreeMap::new(), guests }
     }
 
-    /// Opens what the new links of a plan need. It takes its time: not on the loop's thread.
+    /// Opens what the new links of a plan need, beside what those of the old one have. It takes its time: not on the loop's thread.
     ///
     /// # Errors
     /// A port cannot be opened.
-    pub(super) fn open(plan: &Plan, diff: &Diff, guests: Sockets) -> Result<Self> {
+    pub(super) fn open(
+        plan: &Plan,
+        old: Option<&Plan>,
+        diff: &Diff,
+        guests: Sockets,
+    ) -> Result<Self> {
+        let ports: Vec<_> = old.into_iter().chain([plan]).flat_map(outside_ports).collect();
+        guests.files.list(ports.iter());
         diff.new_nodes.iter().try_for_each(|&node| guest::check(&plan.lab.nodes[node]))?;
         let mut ports = BTreeMap::new();
         for &link in &diff.new_links {
@@ -58,6 +65,14 @@ impl Prepared {
     pub(super) fn take(&mut self, end: (usize, usize)) -> Option<Opened> {
         self.ports.remove(&end)
     }
+}
+
+/// The ports outside the lab.
+fn outside_ports(plan: &Plan) -> impl Iterator<Item = PortSpec> {
+    plan.lab.nodes.iter().filter_map(|node| match &node.kind {
+        Kind::Outside(text) => kinds::parse(text).ok(),
+        _ => None,
+    })
 }
 
 /// Opens a port outside the lab.

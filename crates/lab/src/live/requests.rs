@@ -21,6 +21,38 @@ pub struct LabFile {
 /// How long a command may take for which a request gives no time.
 const COMMAND_WITHIN: Duration = Duration::from_secs(30);
 
+/// Whether a request asks for the counters of the kernel as well.
+///
+/// # Errors
+/// It asks for others.
+pub(super) fn has_all_counters(request: &Request) -> Result<bool> {
+    match request.query_of("counters") {
+        None => Ok(false),
+        Some("all") => Ok(true),
+        Some(_) => Err(Error::usage("`counters` must be `all`")),
+    }
+}
+
+/// The number of a key of a query, 0 unless it is given.
+///
+/// # Errors
+/// It is none.
+pub(super) fn number_of(request: &Request, key: &str) -> Result<u64> {
+    let number = request.query_of(key).map_or(Ok(0), str::parse);
+    number.map_err(|_| Error::usage(format!("`{key}` must be a number")))
+}
+
+/// The name of a key of a query.
+///
+/// # Errors
+/// It is empty.
+pub(super) fn name_of<'a>(request: &'a Request, key: &str) -> Result<Option<&'a str>> {
+    match request.query_of(key) {
+        Some("") => Err(Error::usage(format!("`{key}` must not be empty"))),
+        name => Ok(name),
+    }
+}
+
 /// The file of packets that a request asks for: `{"file": "/run/x"}`.
 ///
 /// # Errors

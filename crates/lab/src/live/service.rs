@@ -12,7 +12,7 @@ use crate::live::kernel;
 use crate::live::nodes::Nodes;
 use crate::live::prepared::Prepared;
 use crate::live::programs::{News, Programs};
-use crate::live::requests::{LabFile, capture_file, command, lab_file};
+use crate::live::requests::{self, LabFile, capture_file, command, lab_file};
 use crate::live::routes::ROUTES;
 use crate::live::taps::{Tap, Taps};
 use crate::live::tasks::{Purpose, Task, TaskId, Tasks, Then};
@@ -379,18 +379,17 @@ impl LabService {
         request: &Request,
         path: &[&str],
     ) -> Result<Answer> {
-        let query = |key: &str| request.query_of(key);
         Ok(match (request.method, path) {
-            (Method::Get, ["lab"]) if query("counters") == Some("all") => Answer::Later,
+            (Method::Get, ["lab"]) if requests::has_all_counters(request)? => Answer::Later,
             (Method::Get, ["lab"]) => value(&self.show(runner)).into(),
             (Method::Get, ["lab", "networks"]) => value(&self.nodes.networks(&self.plan)).into(),
             (Method::Get, ["lab", "events"]) => {
-                let after = query("after").and_then(|number| number.parse().ok()).unwrap_or(0);
-                value(&self.journal.after(after)).into()
+                value(&self.journal.after(requests::number_of(request, "after")?)).into()
             }
             (Method::Get, ["lab", "logs"]) => {
-                let from = query("from").and_then(|number| number.parse().ok()).unwrap_or(0);
-                value(&self.programs.logs(query("node"), query("program"), from)).into()
+                let name = |key: &str| requests::name_of(request, key);
+                let from = requests::number_of(request, "from")?;
+                value(&self.programs.logs(name("node")?, name("program")?, from)).into()
             }
             (Method::Get, ["lab", "nodes", node, "door"]) => {
                 let key = self.nodes.host(&self.plan, node)?;
@@ -574,7 +573,7 @@ impl Service for LabService {
             routing::check(&plan, has_users)?;
             complete::complete(&mut plan);
             let diff = Diff::between(Some(&old), &plan);
-            let prepared = Prepared::open(&plan, &diff, guests)?;
+            let prepared = Prepared::open(&plan, Some(&old), &diff, guests)?;
             let new = NewPlan { plan, diff, prepared, client, of_link: None };
             Ok(Change::Plan(Box::new(new)))
         }))
@@ -585,6 +584,7 @@ impl Service for LabService {
             Change::Plan(new) => {
                 let NewPlan { plan, diff, prepared, client, of_link } = *new;
                 let old = std::mem::replace(&mut self.plan, plan.clone());
+                self.journal.configure_log(plan.lab.log.as_ref());
                 let task = self.tasks.begin(client, Then::Changed);
                 let changed = self.change(runner, task, Some(&old), &plan, &diff, prepared);
                 if let Err(error) = changed {

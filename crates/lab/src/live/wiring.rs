@@ -476,10 +476,13 @@ impl Wiring {
         far.iter().flat_map(|of| of.egress_drops()).for_each(|(why, count)| note(why, count));
         if let Some(near) = near {
             (counters.frames, counters.bytes) = (near.received, near.received_bytes);
-        } else if let Some(far) = far {
-            (counters.frames, counters.bytes) = (far.sent, far.sent_bytes);
-        } else if let Some((Cable::Patch(ends, _), _)) = runner.engine().cable(cable) {
-            let (switch, port) = ends[end];
+        } else {
+            // It came from a switch: what the link then lost is not missing.
+            let (switch, port) = match runner.engine().cable(cable) {
+                Some((Cable::Patch(ends, _), _)) => ends[end],
+                Some((Cable::Port(port, switch), _)) => (switch, port),
+                Some((Cable::Wire(_), _)) | None => return counters,
+            };
             let of_port = runner.engine().switch(switch).and_then(|switch| switch.counters(port));
             if let Some(of_port) = of_port {
                 (counters.frames, counters.bytes) = (of_port.egress_frames, of_port.egress_bytes);

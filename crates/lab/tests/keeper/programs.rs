@@ -76,7 +76,7 @@ pub(crate) fn commands_have_limits() {
     let mut keeper = start();
     done(&mut keeper, [node(1)]);
     let mut late = shot(1, "echo begun; exec sleep 1000");
-    late.within = Duration::from_millis(300);
+    late.within = Duration::from_secs(1);
     let output = run(&mut keeper, late);
     assert_eq!((output.status, output.stdout.as_str()), (None, "begun\n"));
     let output = command(&mut keeper, 1, "yes | head -c 1000000; echo why >&2; exit 7");

@@ -232,6 +232,8 @@ impl Guests {
             ether_type::IPV4 => self.read_v4(now, &seen, out),
             ether_type::IPV6 => self.read_v6(now, &seen, out),
             ether_type::ARP => self.read_arp(now, &seen, out),
+            // Such as the probes of a switch with a loop guard: each station on the link gets them.
+            _ if !is_unicast => Err(DropReason::MULTICAST),
             _ => Err(DropReason::NO_DESTINATION),
         }
     }

@@ -108,6 +108,11 @@ pub trait PortOptions: Any + fmt::Debug + Compare + Send + Sync {
         self.netns().is_some_and(|netns| netns.contains('/'))
     }
 
+    /// The file of the socket that it makes.
+    fn socket_file(&self) -> Option<&Path> {
+        None
+    }
+
     /// The same with its path, if it has one, changed by `change`: a relative path in a file is relative
     /// to the folder of the file.
     fn with_path(&self, change: &dyn Fn(&Path) -> PathBuf) -> Option<Box<dyn PortOptions>> {

@@ -95,6 +95,12 @@ impl PortSpec {
         self.options.needs_owner()
     }
 
+    /// The file of the socket that it makes, if it makes one.
+    #[must_use]
+    pub fn socket_file(&self) -> Option<&Path> {
+        self.options.socket_file()
+    }
+
     /// Changes its path, if it has one: relative to the folder of a file, say.
     pub fn change_path(&mut self, change: impl Fn(&Path) -> PathBuf) {
         if let Some(changed) = self.options.with_path(&change) {

@@ -1,6 +1,6 @@
 //! Unix sockets: bound to paths, connected, and removed with their files.
 
-use rustix::fs::{FileType, stat};
+use rustix::fs::{FileType, lstat, stat};
 use rustix::io::Errno;
 use rustix::net::{
     AddressFamily, SocketAddrUnix, SocketFlags, SocketType, bind, connect, socket_with,
@@ -38,6 +38,16 @@ pub(crate) fn bind_unix(path: &Path, kind: SocketType) -> io::Result<(OwnedFd, S
     }
     let path = SocketPath::new(path)?;
     Ok((socket, path))
+}
+
+/// Removes the file of a socket whose process has ended, if there is one.
+pub fn remove_dead_socket(path: &Path) {
+    let is_socket =
+        |stat: rustix::fs::Stat| FileType::from_raw_mode(stat.st_mode) == FileType::Socket;
+    if lstat(path).is_ok_and(is_socket) {
+        // Ours replaces it, and is removed.
+        drop(bind_unix(path, SocketType::STREAM));
+    }
 }
 
 /// Whether a process has the socket, of whichever type it is.

@@ -139,7 +139,8 @@ pub fn parse(bytes: &[u8]) -> Parsed {
     let body = match body {
         [] => Value::Null,
         body => match serde_json::from_slice(body) {
-            Ok(value) => value,
+            Ok(value @ Value::Object(_)) => value,
+            Ok(_) => return Parsed::Refused(400, "the body is not an object".to_owned()),
             Err(error) => return Parsed::Refused(400, format!("the body is not JSON: {error}")),
         },
     };

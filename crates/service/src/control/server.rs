@@ -3,7 +3,7 @@
 use crate::control::browser;
 use crate::control::connection::{Connection, Stream, Then};
 use crate::control::http::{self, Method, Parsed, Request, Ticket};
-use crate::control::name::Claim;
+use crate::control::name::{Claim, PortFiles};
 use crate::control::openapi;
 use crate::control::rights::{Rights, give_to_group};
 use crate::control::route::{self, Listed, Refusal, Route};
@@ -287,6 +287,11 @@ impl Server {
     /// The path of its socket.
     pub fn path(&self) -> PathBuf {
         self.claim.socket_path()
+    }
+
+    /// The list of the sockets of ports.
+    pub fn port_files(&self) -> PortFiles {
+        self.claim.port_files()
     }
 
     /// Answers these requests alone, and those for the events of `journal`.

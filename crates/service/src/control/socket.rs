@@ -1,6 +1,6 @@
 //! The control socket of a service, with the name by which it is found.
 
-use crate::control::name::{Claim, Name};
+use crate::control::name::{Claim, Name, PortFiles};
 use crate::control::option_of;
 use crate::control::server::Server;
 use crate::error::{Error, Kind, Result};
@@ -121,6 +121,11 @@ impl ControlSocket {
     /// The path of the socket, if there is one.
     pub fn path(&self) -> Option<PathBuf> {
         self.server.as_ref().map(Server::path)
+    }
+
+    /// The list of the sockets of ports.
+    pub fn port_files(&self) -> PortFiles {
+        self.server.as_ref().map(Server::port_files).unwrap_or_default()
     }
 
     /// The descriptors that another process needs to take over, lock and listening socket; `None` without a socket.

@@ -5,6 +5,7 @@ mod metrics;
 pub mod wanted;
 
 use crate::control::http::{Method, Request};
+use crate::control::name::PortFiles;
 use crate::control::route::{Route, schema};
 use crate::control::server::Reply;
 use crate::control::socket::ControlSocket;
@@ -88,11 +89,13 @@ pub fn run(plan: Plan, wanted: WantedLink, events: Events) -> Result<LinkStatus>
         hangup,
         plan,
         wanted,
+        files: socket.port_files(),
         seed,
         gone: [None, None],
         listeners: [None, None],
         refused: RateLimitedLog::default(),
     };
+    service.files.list(service.wanted.ports.iter().map(|end| &end.spec));
     for at in 0..PORTS.len() {
         if let Some(end) = service.wanted.ports.get(at) {
             let opened = end.spec.open()?;
@@ -123,6 +126,7 @@ struct LinkService {
     hangup: Hangup,
     plan: Plan,
     wanted: WantedLink,
+    files: PortFiles,
     seed: u64,
     /// Why an end is gone.
     gone: [Option<String>; 2],
@@ -238,7 +242,10 @@ impl LinkService {
         if missing.is_empty() {
             return Ok(Progress::Done(Done::new(done)));
         }
+        let files = self.files.clone();
+        let specs: Vec<_> = self.wanted.ports.iter().map(|end| end.spec.clone()).collect();
         Ok(Progress::Next(Box::new(move || {
+            files.list(specs.iter());
             let open = |(at, spec): (usize, adit_runtime::PortSpec)| {
                 (at, spec.open().map_err(Error::from))
             };

@@ -56,6 +56,12 @@ impl ListenAddress {
         }
     }
 
+    /// Whether the page is served there as well.
+    #[must_use]
+    pub const fn has_page(self) -> bool {
+        self.has_page
+    }
+
     /// Listens.
     ///
     /// # Errors

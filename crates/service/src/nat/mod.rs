@@ -267,10 +267,12 @@ impl NatService {
             flow_log_lost: self.flow_log.as_ref().map(|log| log.lost(engine.nat())),
             published,
             guests,
-            flows: engine.nat().flows().count(),
+            flows: engine.nat().flow_count(),
             spliced: Spliced::of(runner.splice_counts()),
             received: counters.map_or(0, |counters| counters.received),
             sent: counters.map_or(0, |counters| counters.sent),
+            received_bytes: counters.map_or(0, |counters| counters.received_bytes),
+            sent_bytes: counters.map_or(0, |counters| counters.sent_bytes),
             dropped,
         }
     }

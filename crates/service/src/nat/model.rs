@@ -65,6 +65,12 @@ pub struct Nat {
     pub received: u64,
     /// Packets to the inside.
     pub sent: u64,
+    /// Bytes of packets from the inside.
+    #[serde(default)]
+    pub received_bytes: u64,
+    /// Bytes of packets to the inside.
+    #[serde(default)]
+    pub sent_bytes: u64,
     /// Packets that were dropped, by reason.
     pub dropped: BTreeMap<String, u64>,
 }

@@ -11,7 +11,7 @@ use crate::nat::wanted::WantedNat;
 use crate::nat::{Inside, NatService, needs};
 use crate::sandbox::{self, Level, Needs};
 use crate::supervisor::Supervisor;
-use adit_runtime::Signals;
+use adit_runtime::{PortSpec, Signals};
 use std::path::PathBuf;
 
 /// What a NAT is made of.
@@ -29,6 +29,8 @@ pub struct Parts {
     pub needs: Needs,
     /// The device or ports, for the message that it runs.
     pub ports: Vec<String>,
+    /// What the ports are.
+    pub specs: Vec<PortSpec>,
 }
 
 /// Runs it until it is stopped, or the inside ends.
@@ -42,9 +44,10 @@ pub fn run_until_stopped(
     events: &Events,
 ) -> Result<()> {
     let failed = |error: std::io::Error| Error::io("start", "the loop", &error);
-    let Parts { inside, sockets, life, follower, needs: of_ports, ports } = parts;
+    let Parts { inside, sockets, life, follower, needs: of_ports, ports, specs } = parts;
     let mut socket = ControlSocket::open(wanted.name.clone(), "nat")?;
     socket.set_metrics(wanted.metrics.map(ListenAddress::listen).transpose()?);
+    socket.port_files().list(specs.iter());
     socket.note.iter().for_each(|note| events.note(note));
     let name = socket.name().to_string();
     let mut needs = needs();

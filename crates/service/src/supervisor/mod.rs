@@ -303,6 +303,7 @@ impl<S: Service> Supervisor<S> {
     fn answer(&mut self, runner: &mut Runner<S::Engine>, request: &Request) -> Reply {
         let answer = match (request.method, request.path.as_str()) {
             (Method::Get, "/health") => {
+                runner.sync();
                 let report = self.service.report(runner);
                 let reply = self.health.judge(report, runner.now());
                 let status = if reply.healthy { 200 } else { 503 };

@@ -135,7 +135,13 @@ fn top_keys(wanted: &WantedSwitch) -> Keys {
     put(&mut keys, "name", wanted.name.as_ref().map(ToString::to_string));
     put(&mut keys, "seed", wanted.seed);
     put(&mut keys, "log", wanted.log.as_ref().map(ToString::to_string));
-    put(&mut keys, "metrics", wanted.metrics.map(|address| address.to_string()));
+    let address = wanted.metrics.map(|address| address.to_string());
+    put(
+        &mut keys,
+        "page",
+        address.clone().filter(|_| wanted.metrics.is_some_and(|it| it.has_page())),
+    );
+    put(&mut keys, "metrics", address);
     keys
 }
 

@@ -64,6 +64,7 @@ pub fn run(plan: Plan, wanted: WantedSwitch, events: Events) -> Result<()> {
         plan,
         wanted: WantedSwitch { switch: wanted.switch.clone(), ..WantedSwitch::default() },
         numbers: Numbers::default(),
+        files: socket.port_files(),
         is_running: false,
         is_stopping: false,
         is_acceleration_reported: false,
@@ -99,6 +100,7 @@ pub fn run(plan: Plan, wanted: WantedSwitch, events: Events) -> Result<()> {
 impl SwitchService {
     /// Opens everything; the first failure ends it.
     fn start(&mut self, runner: &mut Runner<Switch>, wanted: WantedSwitch) -> Result<()> {
+        self.files.list(wanted.ports.iter().map(|port| &port.spec));
         for port in &wanted.ports {
             self.check_new(port)?;
             self.add_port(runner, port.clone(), port.spec.open()?)?;

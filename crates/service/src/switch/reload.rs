@@ -75,9 +75,13 @@ impl Outcome {
 }
 
 impl Opening<(), ()> {
-    fn next(self) -> Progress<Change> {
+    /// Opens them beside the loop, after they are listed with the others that run.
+    fn next(self, service: &SwitchService) -> Progress<Change> {
+        let files = service.files.clone();
+        let running: Vec<_> = service.ports.iter().map(|port| port.wanted.spec.clone()).collect();
         Progress::Next(Box::new(move || {
             let Self { goal, ports, mirrors } = self;
+            files.list(running.iter().chain(ports.iter().map(|(port, ())| &port.spec)));
             let ports = ports.into_iter().map(|(port, ())| {
                 let opened = port.spec.open().map_err(Error::from);
                 (port, opened)
@@ -125,11 +129,11 @@ impl SwitchService {
         change: Change,
     ) -> Result<Progress<Change>> {
         match change {
-            Change::Wanted(wanted) => Ok(self.remove_unwanted(runner, *wanted).next()),
+            Change::Wanted(wanted) => Ok(self.remove_unwanted(runner, *wanted).next(self)),
             Change::NewPort(wanted) => {
                 self.check_new(&wanted)?;
                 let mirrors = wanted.own_mirror().map(|mirror| (mirror, ())).into_iter().collect();
-                Ok(Opening { goal: Goal::Add, ports: vec![(*wanted, ())], mirrors }.next())
+                Ok(Opening { goal: Goal::Add, ports: vec![(*wanted, ())], mirrors }.next(self))
             }
             Change::Port(wanted) => {
                 let at = self.find(&wanted.name)?;
@@ -141,7 +145,7 @@ impl SwitchService {
                 let is_new = own != current.and_then(WantedPort::own_mirror);
                 let mirrors = own.filter(|_| is_new).map(|mirror| (mirror, ()));
                 let mirrors = mirrors.into_iter().collect();
-                Ok(Opening { goal: Goal::Set(wanted), ports: Vec::new(), mirrors }.next())
+                Ok(Opening { goal: Goal::Set(wanted), ports: Vec::new(), mirrors }.next(self))
             }
             Change::Opened(opened) => self.use_opened(runner, opened),
         }

@@ -1,5 +1,6 @@
 //! The state of a running switch, and how its ports are found.
 
+use crate::control::name::PortFiles;
 use crate::error::{Error, Kind, Result};
 use crate::event::{Event, Events};
 use crate::netem::report::Links;
@@ -23,6 +24,7 @@ pub(super) struct SwitchService {
     /// The configuration that was applied last.
     pub(super) wanted: WantedSwitch,
     pub(super) numbers: Numbers,
+    pub(super) files: PortFiles,
     /// Whether its start is over.
     pub(super) is_running: bool,
     pub(super) is_stopping: bool,

@@ -28,6 +28,7 @@ use adit_service::config::source::Source;
 use adit_service::config::table::Table;
 use adit_service::config::value::{Wrong, integer, parsed};
 use adit_service::error::{Error, Result};
+use adit_service::metrics::of_table;
 use adit_service::supervisor::seed;
 use links::Links;
 use nodes::Nodes;
@@ -164,6 +165,9 @@ fn head(table: &mut Table<'_>, lab: &mut Lab) {
     if !pools.is_empty() {
         lab.pools = pools;
     }
+    lab.metrics = of_table(table).or(lab.metrics);
+    let log = table.get("log", parsed("a filter such as \"lab=debug\""));
+    lab.log = log.or_else(|| lab.log.take());
     // Read before: by `sources` and `values`.
     table.has("include");
     table.has("parameters");

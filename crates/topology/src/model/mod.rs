@@ -19,6 +19,8 @@ pub use tunnel::Tunnel;
 
 use adit_packet::IpPrefix;
 use adit_service::control::name::Name;
+use adit_service::log::Filter;
+use adit_service::metrics::ListenAddress;
 
 /// A network as it is wanted.
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -35,6 +37,10 @@ pub struct Lab {
     pub tunnels: Vec<Tunnel>,
     /// The networks of which each segment gets one; empty: [`Self::POOLS`].
     pub pools: Vec<IpPrefix>,
+    /// Where the metrics and the page of a lab that runs are read by TCP.
+    pub metrics: Option<ListenAddress>,
+    /// What a lab that runs logs.
+    pub log: Option<Filter>,
 }
 
 impl Lab {

@@ -17,6 +17,7 @@ use adit_service::error::{Error, Kind, Result};
 use adit_service::supervisor::{Done, Job, Progress, Service, value};
 use adit_tunnel::PublicKey;
 use rustix::io::Errno;
+use std::collections::HashSet;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::time::{Duration, Instant};
 
@@ -207,6 +208,8 @@ impl Daemon {
         runner.watch(self.host.results_fd(), HOST, READABLE).map_err(failed)?;
         self.set_clock(runner);
         let now = runner.now();
+        let present: HashSet<[u8; 32]> = passed.present.into_iter().collect();
+        let mut known = HashSet::new();
         for peer in &self.loaded.config.peers {
             // `wg` may have removed it.
             let Some(config) = runner.engine().tunnel.peer_config(&peer.public_key) else {
@@ -214,13 +217,14 @@ impl Daemon {
             };
             self.endpoints.resume(peer);
             self.peers.set(now, peer);
-            if passed.present.contains(&peer.public_key.0) {
+            known.insert(peer.public_key);
+            if present.contains(&peer.public_key.0) {
                 self.peers.resume(runner, &peer.public_key, config.endpoint);
             }
         }
         let others: Vec<PublicKey> = runner.engine().tunnel.peers().collect();
         for key in others {
-            if !self.loaded.config.peers.iter().any(|peer| peer.public_key == key) {
+            if !known.contains(&key) {
                 // `wg` has added it.
                 self.peers.set(now, &Peer::new(key));
             }

@@ -18,10 +18,12 @@ use crate::file::values;
 use adit_service::config::problems::Problems;
 use adit_service::config::source::Source;
 use adit_service::config::suggest::nearest;
+use adit_service::metrics::ListenAddress;
 use adit_tunnel::PublicKey;
 use std::collections::BTreeMap;
 use std::fmt;
 use std::ops::Range;
+use std::str::FromStr;
 
 /// What is done about programs that a file wants to be run.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -40,7 +42,7 @@ impl HookPolicy {
     pub const WORDS: [&str; 3] = ["refuse", "skip", "run"];
 }
 
-impl std::str::FromStr for HookPolicy {
+impl FromStr for HookPolicy {
     type Err = &'static str;
 
     fn from_str(word: &str) -> Result<Self, Self::Err> {
@@ -53,8 +55,8 @@ impl std::str::FromStr for HookPolicy {
     }
 }
 
-/// The last two are adit's own: `wg-quick` refuses them.
-const INTERFACE_KEYS: [&str; 14] = [
+/// The last five are adit's own: `wg-quick` refuses them.
+const INTERFACE_KEYS: [&str; 17] = [
     "PrivateKey",
     "ListenPort",
     "FwMark",
@@ -69,6 +71,9 @@ const INTERFACE_KEYS: [&str; 14] = [
     "SaveConfig",
     "KillSwitch",
     "BlockIPv6",
+    "Log",
+    "Metrics",
+    "Page",
 ];
 
 /// The last two are adit's own.
@@ -313,6 +318,15 @@ impl<'a> Reader<'a> {
             "BlockIPv6" => {
                 to.block_ipv6 = self.value(value, values::boolean).unwrap_or_default();
             }
+            "Log" => to.log = self.value(value, parsed),
+            "Metrics" => {
+                let metrics = self.value(value, parsed);
+                self.listen(to, (metrics, to.metrics), value);
+            }
+            "Page" => {
+                let page = self.value(value, parsed);
+                self.listen(to, (to.metrics, page), value);
+            }
             "DNS" => {
                 for item in value.items() {
                     match item.text.parse() {
@@ -326,6 +340,21 @@ impl<'a> Reader<'a> {
             "PreDown" => to.hooks.pre_down.extend(self.hook(name, value)),
             "PostDown" => to.hooks.post_down.extend(self.hook(name, value)),
             _ => {}
+        }
+    }
+
+    /// Takes one of the addresses for metrics and the page beside the other one, which may have been there before.
+    fn listen(
+        &self,
+        to: &mut Interface,
+        (metrics, page): (Option<ListenAddress>, Option<ListenAddress>),
+        value: &Piece<'_>,
+    ) {
+        match ListenAddress::of_both(metrics, page) {
+            Ok(both) => to.metrics = both,
+            Err(error) => {
+                self.problem(value.span(), error, Some("they share one address".to_owned()));
+            }
         }
     }
 
@@ -376,6 +405,10 @@ impl<'a> Reader<'a> {
     fn problem(&self, span: Range<usize>, message: impl fmt::Display, help: Option<String>) {
         self.problems.push(self.source, span, message, help);
     }
+}
+
+fn parsed<T: FromStr<Err: fmt::Display>>(text: &str) -> values::Result<T> {
+    text.parse().map_err(|error: T::Err| error.to_string())
 }
 
 fn key<K: Key>(text: &str) -> values::Result<K> {

@@ -17,7 +17,7 @@ use adit_device::netlink::Netlink;
 use adit_device::{Device, IfName, Link, Mode, Netns};
 use adit_packet::{Pool, PoolConfig};
 use adit_runtime::port::kinds::device::DevicePort;
-use adit_runtime::{PeerSockets, Runner, Signals};
+use adit_runtime::{PeerSockets, RaisedPriority, Runner, Signals};
 use adit_service::control::name::{Claim, Name};
 use adit_service::control::server::Server;
 use adit_service::control::socket::{ControlSocket, Listener};
@@ -61,6 +61,8 @@ impl Options {
     ) -> Result<(Runner<TunnelEngine>, Supervisor<Daemon>, bool)> {
         let prepared = self.prepare(events)?;
         let mut inheritance = predecessor.inherit()?;
+        // Packets wait from here on.
+        let _priority = RaisedPriority::new();
         let (pid, waits) = (inheritance.passed.pid, inheritance.passed.waits);
         let (mut runner, mut daemon, mut socket) =
             self.restore(prepared, &mut inheritance, events)?;

@@ -15,7 +15,7 @@ use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::os::unix::fs::MetadataExt;
 use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
-use std::process::Command;
+use std::process::{Command, ExitStatus};
 use std::time::Duration;
 
 /// The new program did not take over.
@@ -181,13 +181,10 @@ impl Successor {
             self.channel.send(Kind::State, &passed, fds)?;
             self.channel.send(Kind::State, state, &[])
         };
-        given().map_err(|error| {
-            refused(format!("the new process does not take the state: {error}"))
-        })?;
+        given().map_err(|error| self.failed(&error))?;
         self.expect(Kind::Ready, HANDOVER_TIME_MAX)?;
         // It ends before its first packet if this does not arrive.
-        let gone = |error: io::Error| refused(format!("the new process has ended: {error}"));
-        self.channel.send(Kind::Go, &[], &[]).map_err(gone)?;
+        self.channel.send(Kind::Go, &[], &[]).map_err(|error| self.failed(&error))?;
         if let Err(error) = self.expect(Kind::Running, HANDOVER_TIME_MAX) {
             self.kill();
             // Nobody can be told any more, but the counters may have been used: this process must not use them again.
@@ -209,26 +206,30 @@ impl Successor {
                 Err(refused(String::from_utf8_lossy(&bytes).into_owned()))
             }
             Ok(_) => Err(refused("the new process sent an unexpected message".to_owned())),
-            // Its end of the socket is closed, and a message was not read; its status follows.
-            Err(error) if is_closed(&error) => {
-                let status = self.child.as_ref().and_then(|child| child.exit_status().ok()?);
-                let status = status.map(|status| format!(" ({status})")).unwrap_or_default();
-                Err(refused(format!("the new process has ended{status}")))
-            }
             Err(error) if error.kind() == io::ErrorKind::WouldBlock => Err(refused(format!(
                 "the new process did not answer within {} s",
                 within.as_secs()
             ))),
-            Err(error) => Err(refused(format!("the new process does not answer: {error}"))),
+            Err(error) => Err(self.failed(&error)),
         }
     }
 
-    /// Kills the process, and waits until it has ended.
-    fn kill(&mut self) {
-        if let Some(child) = &self.child {
-            let _ = child.signal(Signal::KILL);
-            let _ = child.exit_status();
+    /// Why a message could not be sent or read.
+    fn failed(&self, error: &io::Error) -> Error {
+        use io::ErrorKind::{BrokenPipe, ConnectionReset, UnexpectedEof};
+        if !matches!(error.kind(), BrokenPipe | ConnectionReset | UnexpectedEof) {
+            return refused(format!("the new process does not answer: {error}"));
         }
+        // One that is ending keeps its status. Another one must not make this process wait.
+        let status = self.kill().map(|status| format!(" ({status})")).unwrap_or_default();
+        refused(format!("the new process has ended{status}"))
+    }
+
+    /// Kills the process, and waits until it has ended.
+    fn kill(&self) -> Option<ExitStatus> {
+        let child = self.child.as_ref()?;
+        let _ = child.signal(Signal::KILL);
+        child.exit_status().ok()?
     }
 }
 
@@ -236,10 +237,6 @@ impl Drop for Successor {
     fn drop(&mut self) {
         self.kill();
     }
-}
-
-fn is_closed(error: &io::Error) -> bool {
-    matches!(error.kind(), io::ErrorKind::UnexpectedEof | io::ErrorKind::ConnectionReset)
 }
 
 fn refused(message: String) -> Error {

@@ -117,7 +117,9 @@ impl Args {
             return detach();
         }
         let file = self.wanted.lab_file()?;
-        let (name, metrics) = (self.name, self.web.address()?);
+        // A trial beside the lab of the same file has other things to do.
+        let of_file = wanted.lab.metrics.filter(|_| !self.while_stdin);
+        let (name, metrics) = (self.name, self.web.address()?.or(of_file));
         if self.detached {
             // Outlive the terminal. The call fails only if we lead a session already, which is fine.
             let _ = rustix::process::setsid();

@@ -25,7 +25,7 @@ ends = ["gw", "pc"]
 
 fn words(name: &str) -> Vec<String> {
     let plan = Source::Text(LAB).plan().unwrap();
-    let sockets = Sockets { base: "/run/a,b/office".into(), generation: 0 };
+    let sockets = Sockets::beside(Path::new("/run/a,b/office.sock"), PortFiles::default());
     let name = name.parse().unwrap();
     sockets.program(&plan, &name, NodeKey(3)).unwrap().0.words
 }

@@ -338,6 +338,8 @@ fn frames_for_others_and_groups_stay_on_the_link() {
     world
         .refuses(&frame(MacAddr::BROADCAST, ONE, ether_type::IPV4, &packet), DropReason::MULTICAST);
     world.refuses(&frame(config().mac, ONE, 0x88b5, &packet), DropReason::NO_DESTINATION);
+    let group = MacAddr([3, 0, 0, 0, 0, 1]);
+    world.refuses(&frame(group, ONE, 0x88b5, &packet), DropReason::MULTICAST);
     let tag = [&[0, 7][..], &ether_type::IPV4.to_be_bytes(), &packet].concat();
     world.refuses(&frame(config().mac, ONE, ether_type::VLAN, &tag), DropReason::VLAN_FILTERED);
     world.refuses(&udp_v4(ONE, mine, Ipv4Addr::BROADCAST, 9, b"x"), DropReason::MULTICAST);

@@ -171,10 +171,11 @@ impl Nat {
         }
     }
 
-    /// How many flows there are.
+    /// How many flows there are: as many as [`Self::flows`] lists.
     #[must_use]
     pub fn flow_count(&self) -> usize {
-        self.table.len()
+        let is_listener = |one: &&FlowId| matches!(self.table.get(**one), Some(Entry::Listener));
+        self.table.len() - self.published.keys().filter(is_listener).count()
     }
 
     /// The flows, in no particular order.

@@ -113,6 +113,10 @@ impl PortOptions for UnixSpec {
         true
     }
 
+    fn socket_file(&self) -> Option<&Path> {
+        (self.role != UnixRole::Connect).then_some(&self.path)
+    }
+
     fn with_path(&self, change: &dyn Fn(&Path) -> PathBuf) -> Option<Box<dyn PortOptions>> {
         let role = match &self.role {
             UnixRole::Datagram { remote: Some(remote) } => {

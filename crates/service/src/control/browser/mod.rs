@@ -39,6 +39,8 @@ pub fn file(path: &str) -> Option<Arc<[u8]>> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::health::is_wanted;
+    use adit_engine::DropReason;
 
     #[test]
     fn the_page_is_small_and_loads_nothing_from_elsewhere() {
@@ -55,6 +57,15 @@ mod tests {
             let reply = String::from_utf8(file(path).unwrap().to_vec()).unwrap();
             assert!(reply.contains("Content-Security-Policy: default-src 'self'"), "{path}");
         }
+        // The page marks the same drops as wanted as the health list does.
+        let model = FILES[2].2;
+        let line = model.lines().find(|line| line.starts_with("const WANTED")).unwrap();
+        let mut wanted: Vec<&str> = line.split('"').skip(1).step_by(2).collect();
+        let known = DropReason::KNOWN.into_iter().map(DropReason::as_str);
+        let mut known: Vec<&str> = known.filter(|reason| is_wanted(reason)).collect();
+        wanted.sort_unstable();
+        known.sort_unstable();
+        assert_eq!(wanted, known);
         // Each file that is named is there.
         for part in FILES[0].2.split('"').chain(FILES[1].2.split('"')) {
             let path = part.replace("./", "/page/");

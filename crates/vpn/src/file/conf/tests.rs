@@ -35,6 +35,24 @@ endpoint=[2607:5300:60:6b0::c05f:543]:2468
 PersistentKeepalive=25
 ";
 
+#[test]
+fn the_keys_of_what_is_served_and_logged() {
+    let interface = |keys: &str| {
+        let text = format!("[Interface]\nPrivateKey = {PRIVATE}\n{keys}\n");
+        good(&text).interface
+    };
+    let both = interface("Page = 9587\nMetrics = 127.0.0.1:9587\nLog = tunnel=debug, host=warn");
+    assert_eq!(both.metrics.unwrap().to_string(), "127.0.0.1:9587");
+    assert_eq!(both.log.unwrap().to_string(), "tunnel=debug,host=warn");
+    for (keys, has_page) in [("Metrics = 9587", false), ("page = 9587", true)] {
+        assert_eq!(interface(keys).metrics.unwrap().has_page(), has_page);
+    }
+    let wrong = "[Interface]\nMetrics = 9586\nPage = 9587\nLog = loud\n";
+    let found = mistakes(wrong);
+    assert!(found.iter().any(|one| one.starts_with("3:8 ") && one.contains("share")), "{found:?}");
+    assert!(found.iter().any(|one| one.starts_with("4:7 ")), "{found:?}");
+}
+
 fn read_with(text: &str, hooks: HookPolicy) -> (Config, Vec<Problem>) {
     let source = Source::new("site.conf", text);
     let problems = Problems::default();

@@ -1,9 +1,9 @@
 // Asks the program that serves this page, and draws what it says. Nothing is sent but GET.
 
 import { amount, chart, topology } from "./draw.js";
-import { model, rates } from "./model.js";
+import { isWanted, lines, model, rates } from "./model.js";
 
-const EVERY_MS = 1000, HISTORY_S = 300, EVENTS_MAX = 100;
+const EVERY_MS = 1000, HISTORY_S = 300, EVENTS_MAX = 100, LINES_MAX = 3;
 const at = (id) => document.getElementById(id);
 
 function element(tag, attributes = {}, ...children) {
@@ -50,28 +50,30 @@ function note(made, now) {
   for (const part of made.parts) {
     for (const [why, rate] of Object.entries(part.dropRates)) reasons[why] = (reasons[why] ?? 0) + rate;
   }
-  const sum = (key) => made.parts.reduce((total, part) => total + part[key], 0);
-  state.history.push({ now, into: sum("inRate"), out: sum("outRate"), packets: sum("packetRate"), reasons });
+  state.history.push({ now, rates: lines(made), reasons });
   state.history = state.history.filter((point) => now - point.now <= HISTORY_S + 5);
 }
 
-const series = (name, now, value) => ({ name, points: state.history.map((point) => [now - point.now, value(point)]) });
+// The lines of a chart: those with the highest peaks, if there are many.
+function series(now, of) {
+  const peaks = {};
+  for (const point of state.history) for (const [name, rate] of Object.entries(point[of])) peaks[name] = Math.max(peaks[name] ?? 0, rate);
+  let names = Object.keys(peaks);
+  if (of === "reasons") names = names.filter((name) => peaks[name] > 0);
+  if (names.length > LINES_MAX) names = names.sort((a, b) => peaks[b] - peaks[a]).slice(0, LINES_MAX);
+  return names.map((name) => ({ name, points: state.history.map((point) => [now - point.now, point[of][name] ?? 0]) }));
+}
 
 function draw(made, findings, now) {
   at("state").textContent = findings.length ? `${findings.length} ${findings.length === 1 ? "problem" : "problems"}` : "healthy";
   at("state").className = findings.length ? "bad" : "ok";
+  document.body.dataset.kind = state.about.kind;
   health(findings);
-  topology(at("topology"), { ...made, parts: made.parts.filter((part) => !part.isHidden) });
-  const isNat = made.parts.some((part) => part.inPackets !== undefined);
-  const lines = isNat
-    ? [series("packets", now, (point) => point.packets)]
-    : [series("in", now, (point) => point.into), series("out", now, (point) => point.out)];
-  chart(at("throughput"), { title: "Throughput", unit: isNat ? "packets/s" : "bit/s", seconds: HISTORY_S, series: lines });
-  const seen = {};
-  for (const point of state.history) for (const [why, rate] of Object.entries(point.reasons)) seen[why] = Math.max(seen[why] ?? 0, rate);
-  const top = Object.entries(seen).filter(([, rate]) => rate > 0).sort((a, b) => b[1] - a[1]).slice(0, 3).map(([why]) => why);
-  const drops = top.map((why) => series(why, now, (point) => point.reasons[why] ?? 0));
-  chart(at("drops"), { title: "Dropped packets", unit: "packets/s", seconds: HISTORY_S, series: drops.length ? drops : [series("none", now, () => 0)] });
+  topology(at("topology"), made);
+  const seconds = state.history.length && now - state.history[0].now > 60 ? HISTORY_S : 60;
+  chart(at("throughput"), { title: "Throughput", unit: "bit/s", seconds, series: series(now, "rates") });
+  const drops = series(now, "reasons");
+  chart(at("drops"), { title: "Dropped packets", unit: "packets/s", seconds, series: drops.length ? drops : [{ name: "none", points: [] }] });
   reasons(made);
   parts(made);
 }
@@ -82,11 +84,17 @@ function replace(place, rows) {
   if (place.innerHTML !== next.innerHTML) place.replaceChildren(...next.childNodes);
 }
 
+// Findings with the same cause and remedy share one entry.
 function health(findings) {
-  const rows = findings.map((one) => {
-    const row = element("li", {},
-      element("p", { class: "what" }, `${one.object ? `${one.object}: ` : ""}${one.message} `, element("span", { class: "code" }, one.code)),
-      element("p", {}, one.cause));
+  const groups = new Map();
+  for (const one of findings) {
+    const key = JSON.stringify([one.code, one.cause, one.remedy]);
+    groups.set(key, [...(groups.get(key) ?? []), one]);
+  }
+  const rows = [...groups.values()].map((group) => {
+    const [one] = group;
+    const whats = group.map((of) => element("p", { class: "what" }, `${of.object ? `${of.object}: ` : ""}${of.message} `, element("span", { class: "code" }, of.code)));
+    const row = element("li", {}, ...whats, element("p", {}, one.cause));
     if (one.remedy) row.append(element("p", {}, element("strong", {}, "Remedy: "), one.remedy));
     for (const [, command] of (one.remedy ?? "").matchAll(/'([^']+)'/g)) {
       row.append(element("div", { class: "command" }, element("code", {}, command), element("button", { type: "button", "data-copy": command }, "Copy")));
@@ -100,21 +108,26 @@ function reasons(made) {
   const rows = made.parts.flatMap((part) => Object.entries(part.drops).filter(([, count]) => count > 0).map(([why, count]) => ({ part, why, count, rate: part.dropRates[why] })));
   rows.sort((a, b) => b.rate - a.rate || b.count - a.count);
   const row = ({ part, why, count, rate }) => element("tr", {},
-    element("td", {}, part.label), element("td", { class: rate >= 1 ? "bad" : "" }, why),
+    element("td", {}, part.label), element("td", { class: rate >= 1 && !isWanted(part, why) ? "bad" : "" }, why),
     element("td", { class: "number" }, rate.toFixed(1)), element("td", { class: "number" }, String(count)));
+  at("reasons").hidden = !rows.length;
   replace(document.querySelector("#reasons tbody"), rows.slice(0, 8).map(row));
 }
 
 function parts(made) {
   const { key, down } = state.sort;
-  const shown = made.parts.filter((part) => !part.isHidden);
+  const shown = made.parts.filter((part) => !part.isHidden && !part.isRowHidden);
   shown.sort((a, b) => (a[key] < b[key] ? -1 : a[key] > b[key] ? 1 : 0) * (down ? -1 : 1) || (a.label < b.label ? -1 : 1));
+  const bits = (bytes, rate) => element("td", { class: "number" }, bytes === undefined ? "\u2013" : amount(rate, "bit/s"));
   const row = (part) => element("tr", {},
     element("td", {}, part.label), element("td", { class: part.state }, part.word),
-    element("td", { class: "number" }, amount(part.inRate, "bit/s")), element("td", { class: "number" }, amount(part.outRate, "bit/s")),
+    bits(part.inBytes, part.inRate), bits(part.outBytes, part.outRate),
     element("td", { class: "number" }, part.dropRate.toFixed(1)), element("td", {}, part.note));
   replace(document.querySelector("#parts tbody"), shown.slice(0, 500).map(row));
+  at("parts-title").textContent = made.title;
   for (const button of document.querySelectorAll("#parts th button")) {
+    const way = ["inRate", "outRate"].indexOf(button.dataset.key);
+    if (way >= 0) button.textContent = made.ways[way];
     const sorted = button.dataset.key === key ? (down ? "descending" : "ascending") : "none";
     button.parentElement.setAttribute("aria-sort", sorted);
   }
@@ -125,9 +138,10 @@ function follow() {
   source.onmessage = ({ data }) => {
     const { event, time_s, seq, ...rest } = JSON.parse(data);
     if (event === "start" || event === "alive") return;
-    const text = rest.message ?? Object.entries(rest).map(([key, value]) => `${key} ${typeof value === "object" ? JSON.stringify(value) : value}`).join(", ");
+    const shown = Object.entries(rest).filter(([, value]) => value !== null && value.length !== 0);
+    const text = rest.message ?? `${event}: ${shown.map(([key, value]) => `${key} ${Array.isArray(value) ? value.join(", ") : typeof value === "object" ? JSON.stringify(value) : value}`).join(", ")}`;
     const when = new Date((time_s ?? Date.now() / 1000) * 1000);
-    const row = element("li", {}, element("time", { datetime: when.toISOString() }, when.toLocaleTimeString()), `${event}: ${text}`);
+    const row = element("li", {}, element("time", { datetime: when.toISOString() }, when.toLocaleTimeString()), text);
     at("events").prepend(row);
     while (at("events").childElementCount > EVENTS_MAX) at("events").lastElementChild.remove();
   };
