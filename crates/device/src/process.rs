@@ -194,8 +194,7 @@ impl Child {
         Self::of(Pid::from_child(&command.spawn()?))
     }
 
-    /// As [`Self::spawn`], but the parent of the program is the process that takes orphans, a service manager for instance.
-    /// A copy of this process, which may have threads, starts it and ends.
+    /// As [`Self::spawn`], as an orphan: its parent is a service manager, or process 1. This process may have threads.
     ///
     /// # Errors
     /// As [`Self::spawn`].
@@ -213,10 +212,9 @@ impl Child {
             0
         })?;
         drop(theirs);
-        let mut number = [0; 4];
-        if let Some(ours) = &ours {
-            rustix::io::retry_on_intr(|| rustix::io::read(ours, &mut number))?;
-        }
+        let mut number = (-libc::EIO).to_ne_bytes();
+        let reader = ours.as_ref().ok_or(rustix::io::Errno::BADF)?;
+        rustix::io::retry_on_intr(|| rustix::io::read(reader, &mut number))?;
         let number = i32::from_ne_bytes(number);
         let spawned = Pid::from_raw(number.max(0)).map(Self::of);
         drop(ours);

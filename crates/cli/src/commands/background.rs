@@ -50,13 +50,18 @@ pub(super) struct Detached {
 }
 
 impl Detached {
-    pub(super) fn new() -> Self {
+    /// Outlives the terminal, and prepares the log for the time after [`Detached::notify_ready`].
+    pub(super) fn leave_terminal() -> Self {
+        // The call fails only if we lead a session already, which is fine.
+        let _ = rustix::process::setsid();
+        adit_log::prepare_to_detach();
         Self { null: rustix::fs::open("/dev/null", OFlags::RDWR, Mode::empty()).ok() }
     }
 
-    /// Lets the waiting parent exit with a status once all that was logged is printed, and closes its descriptors.
+    /// Lets the waiting parent exit with a status once all that was logged is printed, and closes its descriptors, but
+    /// not a file as standard error. Later messages go there, or to the journal.
     pub(super) fn notify_ready(self, exit: Exit) {
-        adit_log::once_written(move || self.close_standard(exit));
+        adit_log::detach(move || self.close_standard(exit));
     }
 
     fn close_standard(&self, exit: Exit) {
@@ -67,7 +72,9 @@ impl Detached {
         if let Some(null) = &self.null {
             let _ = rustix::stdio::dup2_stdin(null);
             let _ = rustix::stdio::dup2_stdout(null);
-            let _ = rustix::stdio::dup2_stderr(null);
+            if !adit_log::is_stderr_a_file() {
+                let _ = rustix::stdio::dup2_stderr(null);
+            }
         }
         helper::installed().into_iter().for_each(|helper| helper.detach());
     }

@@ -197,9 +197,7 @@ impl UpArgs {
             return Ok(program.map_or(Exit::Ok, Exit::of_program));
         }
         if self.detached {
-            // Outlive the terminal. The call fails only if we lead a session already, which is fine.
-            let _ = rustix::process::setsid();
-            let background = Detached::new();
+            let background = Detached::leave_terminal();
             options.run(&sandbox, &events, || background.notify_ready(Exit::Ok))?;
             return Ok(Exit::Ok);
         }
