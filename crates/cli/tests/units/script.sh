@@ -74,7 +74,12 @@ for _ in 1 2; do
 done
 [ "$(cat /sys/class/net/site/ifindex)" = "$device" ] || fail "another device"
 [ "$(property tunnel@site NRestarts)" = 0 ] || fail "an update restarted the tunnel"
-processes() { cat /sys/fs/cgroup/system.slice/system-adit*tunnel.slice/adit-tunnel@site.service/cgroup.procs; }
+# But for the helper of its sandbox.
+processes() {
+  for pid in $(cat /sys/fs/cgroup/system.slice/system-adit*tunnel.slice/adit-tunnel@site.service/cgroup.procs); do
+    [ "$(cat "/proc/$pid/comm")" = adit-helper ] || echo "$pid"
+  done
+}
 eventually '[ "$(processes)" = "$main" ]'
 kill -KILL "$main"
 eventually '[ "$(property tunnel@site NRestarts)" = 1 ] && systemctl is-active -q adit-tunnel@site'
