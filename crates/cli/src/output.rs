@@ -3,6 +3,7 @@
 use crate::errno::errno_name;
 use adit_service::error::Report;
 pub(crate) use adit_service::text::clean;
+use adit_top::columns;
 use anstyle::{AnsiColor, Style};
 use serde::Serialize;
 use std::fmt;
@@ -162,11 +163,11 @@ pub(crate) fn table(rows: &[Vec<String>]) -> Vec<String> {
     let mut widths = vec![0; columns];
     for row in rows {
         for (width, cell) in widths.iter_mut().zip(row) {
-            *width = (*width).max(cell.chars().count());
+            *width = (*width).max(columns::width(cell));
         }
     }
     let line = |row: &Vec<String>| {
-        let cells = row.iter().zip(&widths).map(|(cell, width)| format!("{cell:<width$}"));
+        let cells = row.iter().zip(&widths).map(|(cell, width)| columns::fit(cell, *width, false));
         cells.collect::<Vec<_>>().join("  ").trim_end().to_owned()
     };
     rows.iter().map(line).collect()
@@ -180,5 +181,7 @@ mod tests {
     fn columns_line_up() {
         let rows = [vec!["NAME".to_owned(), "MTU".into()], vec!["t".into(), "1500".into()]];
         assert_eq!(table(&rows), ["NAME  MTU", "t     1500"]);
+        let rows = [vec!["测试".to_owned(), "1".into()], vec!["abcde".into(), "2".into()]];
+        assert_eq!(table(&rows), ["测试   1", "abcde  2"]);
     }
 }

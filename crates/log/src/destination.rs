@@ -1,6 +1,7 @@
 //! Where messages go: standard error, or the socket of the journal.
 
 use rustix::event::{PollFd, PollFlags, Timespec};
+use rustix::fs::FileType;
 use rustix::io::Errno;
 use rustix::net::{AddressFamily, SocketAddrUnix, SocketFlags, SocketType};
 use std::fmt;
@@ -63,21 +64,41 @@ impl fmt::Display for Format {
     }
 }
 
-/// Where bytes go.
+/// Where bytes go, and how messages are written there.
 #[derive(Debug)]
-pub(crate) enum Destination {
+pub(crate) struct Destination {
+    pub(crate) format: Format,
+    way: Way,
+}
+
+#[derive(Debug)]
+enum Way {
     /// Standard error, whatever descriptor 2 is at the moment: a program in the background replaces it.
     Stderr {
         /// Whether the last line lacks its end.
         is_torn: bool,
     },
     /// A datagram for each message. The socket is connected, so that a program that sees no files any more reaches it.
-    Journal(OwnedFd),
+    Socket(OwnedFd),
+}
+
+/// Whether standard error is a file, which a program in the background keeps.
+#[must_use]
+pub fn is_stderr_a_file() -> bool {
+    rustix::fs::fstat(rustix::stdio::stderr())
+        .is_ok_and(|stat| FileType::from_raw_mode(stat.st_mode).is_file())
 }
 
 impl Destination {
     /// Standard error.
-    pub(crate) const STDERR: Self = Self::Stderr { is_torn: false };
+    pub(crate) const fn stderr(format: Format) -> Self {
+        Self { format, way: Way::Stderr { is_torn: false } }
+    }
+
+    /// A connected socket that takes a message as a datagram.
+    pub(crate) const fn socket(format: Format, socket: OwnedFd) -> Self {
+        Self { format, way: Way::Socket(socket) }
+    }
 
     /// The journal.
     ///
@@ -91,13 +112,13 @@ impl Destination {
             None,
         )?;
         rustix::net::connect(&socket, &SocketAddrUnix::new(JOURNAL)?)?;
-        Ok(Self::Journal(socket))
+        Ok(Self::socket(Format::Journal, socket))
     }
 
     /// Writes one message; `false` if it was lost. Blocks while the reader is slow.
     pub(crate) fn write(&mut self, bytes: &[u8]) -> bool {
-        match self {
-            Self::Stderr { is_torn } => {
+        match &mut self.way {
+            Way::Stderr { is_torn } => {
                 if *is_torn && write_all(b"\n") != 1 {
                     return false;
                 }
@@ -106,7 +127,7 @@ impl Destination {
                 written == bytes.len()
             }
             // A datagram is taken as a whole or not at all.
-            Self::Journal(socket) => loop {
+            Way::Socket(socket) => loop {
                 match rustix::io::write(&*socket, bytes) {
                     Ok(_) => return true,
                     Err(Errno::INTR) => {}

@@ -46,6 +46,6 @@ mod shared;
 mod subscriber;
 mod writer;
 
-pub use destination::Format;
+pub use destination::{Format, is_stderr_a_file};
 pub use format::Line;
-pub use log::{Log, Settings, finish, once_written, report};
+pub use log::{Log, Settings, detach, finish, prepare_to_detach, report};

@@ -1,6 +1,6 @@
 //! The log of the process: what is logged, and how it begins and ends.
 
-use crate::destination::{Destination, Format};
+use crate::destination::{Destination, Format, is_stderr_a_file};
 use crate::record::Record;
 pub use crate::shared::Settings;
 use crate::shared::Shared;
@@ -30,7 +30,7 @@ impl Log {
             Format::Journal => {
                 Destination::journal().map_err(|error| Error::io("reach", "the journal", &error))?
             }
-            Format::Text | Format::Json => Destination::STDERR,
+            format => Destination::stderr(format),
         };
         let shared = Arc::new(Shared::new(settings, destination));
         // A second log of one process, as in tests, has its events alone.
@@ -67,16 +67,32 @@ impl Observer for Log {
 /// Writes what ended the program to the log, if its format is no text; returns whether it did.
 #[must_use]
 pub fn report(report: &Report) -> bool {
-    let Some(log) = LOG.get().filter(|log| log.format != Format::Text) else { return false };
+    let Some(log) = LOG.get() else { return false };
+    let format = log.format();
+    if format == Format::Text {
+        return false;
+    }
     log.write(&Record::of_report(log.target, report));
     // A journal that the user asked for is not where standard error leads.
-    log.format == Format::Json || Format::of_environment() == Format::Journal
+    format == Format::Json || Format::of_environment() == Format::Journal
 }
 
-/// Runs `then` after the messages logged until now are written, on the thread that writes them.
-pub fn once_written(then: impl FnOnce() + Send + 'static) {
+/// Opens the journal for the time after [`detach`], if it is there and standard error is no file, which stays. For the
+/// start of a program, which may see no socket later.
+pub fn prepare_to_detach() {
+    if let Some(log) = LOG.get().filter(|log| log.format() != Format::Journal)
+        && !is_stderr_a_file()
+        && let Ok(journal) = Destination::journal()
+    {
+        log.set_next(journal);
+    }
+}
+
+/// Runs `then` after the messages logged until now are written, on the thread that writes them. Later messages go to the
+/// journal, if [`prepare_to_detach`] has opened it.
+pub fn detach(then: impl FnOnce() + Send + 'static) {
     match LOG.get() {
-        Some(log) => log.once_written(Box::new(then)),
+        Some(log) => log.detach(Box::new(then)),
         None => then(),
     }
 }
@@ -105,7 +121,7 @@ mod tests {
             socketpair(AddressFamily::UNIX, SocketType::DGRAM, flags, None).unwrap();
         let settings = Settings::new(TargetId::SWITCH, Format::Text);
         let settings = Settings { levels: Levels::all(levels), ..settings };
-        let log = Log(Arc::new(Shared::new(settings, Destination::Journal(ours))));
+        let log = Log(Arc::new(Shared::new(settings, Destination::socket(Format::Text, ours))));
         (log, UnixDatagram::from(theirs))
     }
 
@@ -159,7 +175,7 @@ mod tests {
             log.event(&note(number.to_string()), None);
         }
         let (sender, receiver) = std::sync::mpsc::channel();
-        log.0.once_written(Box::new(move || {
+        log.0.detach(Box::new(move || {
             reader.set_nonblocking(true).unwrap();
             let lines: Vec<_> = (0..20).map(|_| next(&reader)).collect();
             sender.send(lines).unwrap();
@@ -197,7 +213,7 @@ mod tests {
         assert_eq!(now(LogRequest::Configure(None)), "info");
         let given =
             Settings { filter: filter("warn"), ..Settings::new(TargetId::SWITCH, Format::Text) };
-        let mut given = Log(Arc::new(Shared::new(given, Destination::STDERR)));
+        let mut given = Log(Arc::new(Shared::new(given, Destination::stderr(Format::Text))));
         assert_eq!(given.log(LogRequest::Configure(filter("debug"))).unwrap().filter, "warn");
     }
 }

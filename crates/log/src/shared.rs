@@ -65,7 +65,6 @@ struct Counts {
 /// What the callers, the subscriber and the thread share.
 pub(crate) struct Shared {
     pub(crate) target: TargetId,
-    pub(crate) format: Format,
     colors: bool,
     choice: RwLock<Choice>,
     /// Never locked while something is written to a reader, except before the start and after the end.
@@ -75,7 +74,11 @@ pub(crate) struct Shared {
 
 struct State {
     limiter: Limiter,
+    /// That of the destination for which messages are queued.
+    format: Format,
     out: Out,
+    /// Where messages go in the background.
+    next: Option<Destination>,
 }
 
 /// How messages leave.
@@ -89,15 +92,20 @@ enum Out {
 
 impl Shared {
     pub(crate) fn new(settings: Settings, destination: Destination) -> Self {
-        let Settings { target, levels, filter, format, colors } = settings;
+        let Settings { target, levels, filter, colors, .. } = settings;
         let start = filter.as_ref().map_or(levels, |filter| levels.changed_by(filter));
         let choice = Choice { now: start, start, usual: levels, is_given: filter.is_some() };
+        let state = State {
+            limiter: Limiter::default(),
+            format: destination.format,
+            out: Out::Direct(destination),
+            next: None,
+        };
         Self {
             target,
-            format,
             colors,
             choice: RwLock::new(choice),
-            state: Mutex::new(State { limiter: Limiter::default(), out: Out::Direct(destination) }),
+            state: Mutex::new(state),
             counts: Counts::default(),
         }
     }
@@ -108,6 +116,10 @@ impl Shared {
 
     fn state(&self) -> MutexGuard<'_, State> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    pub(crate) fn format(&self) -> Format {
+        self.state().format
     }
 
     /// Whether a message is logged.
@@ -133,13 +145,17 @@ impl Shared {
                 return;
             }
         }
+        let format = state.format;
         drop(state);
-        let bytes = bytes(self.format, self.colors, record);
+        let mut message = bytes(format, self.colors, record);
         let mut state = self.state();
-        let State { limiter, out } = &mut *state;
+        let State { limiter, out, format: now, .. } = &mut *state;
+        if *now != format {
+            message = bytes(*now, self.colors, record);
+        }
         match out {
             Out::Queued(queue) => {
-                if !queue.send(bytes) {
+                if !queue.send(message) {
                     self.lose();
                 }
             }
@@ -147,7 +163,7 @@ impl Shared {
             Out::Direct(destination) => {
                 let reports = limiter.due(Instant::now());
                 reports.iter().for_each(|report| self.deliver_record(destination, report));
-                self.deliver(destination, &bytes);
+                self.deliver(destination, &message);
             }
         }
     }
@@ -158,7 +174,7 @@ impl Shared {
     }
 
     fn deliver_record(&self, destination: &mut Destination, record: &Record) {
-        self.deliver(destination, &bytes(self.format, self.colors, record));
+        self.deliver(destination, &bytes(destination.format, self.colors, record));
     }
 
     /// From now on a thread writes, for which `queue_len` messages can wait.
@@ -171,13 +187,31 @@ impl Shared {
         }
     }
 
-    /// Runs `then` after the messages before it are written, without waiting for their reader.
-    pub(crate) fn once_written(&self, then: Box<dyn FnOnce() + Send>) {
-        let then = match &self.state().out {
-            Out::Queued(queue) => queue.then(then),
-            Out::Direct(_) | Out::Closed => Some(then),
+    /// Sets where messages go after [`Shared::detach`].
+    pub(crate) fn set_next(&self, next: Destination) {
+        self.state().next = Some(next);
+    }
+
+    /// Runs `then` after the messages before it are written, without waiting for their reader. Messages after it go to
+    /// the next destination, if there is one.
+    pub(crate) fn detach(&self, then: Box<dyn FnOnce() + Send>) {
+        let mut state = self.state();
+        let next = state.next.take();
+        let format = next.as_ref().map_or(state.format, |next| next.format);
+        let (then, format) = match &mut state.out {
+            Out::Queued(queue) => match queue.then(then, next) {
+                // The reader has been too slow for 4,096 messages.
+                Some(then) => (Some(then), state.format),
+                None => (None, format),
+            },
+            Out::Direct(destination) => {
+                next.into_iter().for_each(|next| *destination = next);
+                (Some(then), format)
+            }
+            Out::Closed => (Some(then), format),
         };
-        // Nothing is queued, or the reader has been too slow for 4,096 messages.
+        state.format = format;
+        drop(state);
         if let Some(then) = then {
             then();
         }
@@ -228,7 +262,7 @@ impl Shared {
                 .iter()
                 .map(|(target, level)| (target.to_owned(), level.to_owned()))
                 .collect(),
-            format: self.format.to_string(),
+            format: self.format().to_string(),
             written: count(&self.counts.written),
             left_out: count(&self.counts.left_out),
             lost: count(&self.counts.lost),

@@ -23,8 +23,8 @@ enum Item {
     Message(Vec<u8>),
     /// A report of what was left out became due.
     Wake,
-    /// Runs after the messages before it are written.
-    Then(Box<dyn FnOnce() + Send>),
+    /// Runs after the messages before it are written; those after it go elsewhere, if a place is given.
+    Then(Box<dyn FnOnce() + Send>, Option<Destination>),
 }
 
 /// The side of the queue that never waits.
@@ -63,11 +63,17 @@ impl Queue {
         let _ = self.sender.try_send(Item::Wake);
     }
 
-    /// Makes the thread run `then` after it has written what is queued; returns `then` if there is no room.
-    pub(crate) fn then(&self, then: Box<dyn FnOnce() + Send>) -> Option<Box<dyn FnOnce() + Send>> {
-        match self.sender.try_send(Item::Then(then)) {
+    /// Makes the thread run `then` after it has written what is queued, and write to `next` from then on; returns `then`
+    /// if there is no room.
+    pub(crate) fn then(
+        &self,
+        then: Box<dyn FnOnce() + Send>,
+        next: Option<Destination>,
+    ) -> Option<Box<dyn FnOnce() + Send>> {
+        match self.sender.try_send(Item::Then(then, next)) {
             Err(
-                TrySendError::Full(Item::Then(then)) | TrySendError::Disconnected(Item::Then(then)),
+                TrySendError::Full(Item::Then(then, _))
+                | TrySendError::Disconnected(Item::Then(then, _)),
             ) => Some(then),
             _ => None,
         }
@@ -88,7 +94,10 @@ fn write_all(source: &impl Writes, mut destination: Destination, items: &Receive
         };
         match item {
             Ok(Item::Message(bytes)) => source.deliver(&mut destination, &bytes),
-            Ok(Item::Then(then)) => then(),
+            Ok(Item::Then(then, next)) => {
+                next.into_iter().for_each(|next| destination = next);
+                then();
+            }
             Ok(Item::Wake) | Err(RecvTimeoutError::Timeout) => {}
             Err(RecvTimeoutError::Disconnected) => break,
         }

@@ -9,6 +9,7 @@
 //! ```
 
 use crate::cell::{Cell, bits_text};
+use crate::columns::{self, LABEL, cut, fit, wrapped};
 use crate::keys::HELP;
 use crate::meter::EVERY;
 use crate::spark::{Charset, spark};
@@ -32,8 +33,7 @@ const MARK: usize = 2;
 const GAP: usize = 2;
 /// A text is not cut to less.
 const TEXT_MIN: usize = 6;
-/// A history: its label before, and its maximum behind.
-const LABEL: usize = 7;
+/// The maximum behind a history.
 const MAXIMUM: usize = 18;
 
 /// What a screen is drawn from.
@@ -104,7 +104,7 @@ impl Scene<'_> {
             format!("adit top: {}, {}", many(services, "service"), many(problems, "problem"));
         let right =
             if view.is_paused { "PAUSED".to_owned() } else { format!("every {}", self.every) };
-        let gap = width.saturating_sub(left.chars().count() + right.len());
+        let gap = width.saturating_sub(columns::width(&left) + right.len());
         let style = Style::new().add_modifier(Modifier::BOLD);
         Line::styled(cut(&format!("{left}{:gap$}{right}", ""), width), style)
     }
@@ -144,10 +144,8 @@ impl Scene<'_> {
             let mut line = String::new();
             for ((cell, is_right), width) in cells.zip(&widths) {
                 let Some(width) = *width else { continue };
-                let cell = cut(&cell, width);
                 line += &" ".repeat(if line.is_empty() { 0 } else { GAP });
-                line +=
-                    &if is_right { format!("{cell:>width$}") } else { format!("{cell:<width$}") };
+                line += &fit(&cell, width, is_right);
             }
             line
         };
@@ -178,7 +176,7 @@ impl Scene<'_> {
                 style = style.add_modifier(Modifier::REVERSED);
             }
             let line = format!("{marks}{}", shown(&mut { cells }));
-            lines.push(Line::styled(cut(&format!("{line:<width$}"), width), style));
+            lines.push(Line::styled(fit(&line, width, false), style));
         }
         lines
     }
@@ -276,15 +274,17 @@ fn keys(view: &View, count: usize, room: usize) -> String {
 
 /// The width of each column, `None` if it is left out: as wide as what is in it, as far as all fit.
 fn widths(columns: &[Column], heads: &[String], rows: &[&Row], width: usize) -> Vec<Option<usize>> {
-    let len = |text: &str| text.chars().count();
     let mut widths: Vec<Option<usize>> = heads
         .iter()
         .enumerate()
         .map(|(at, head)| {
             let cells = rows.iter().filter_map(|row| row.cells.get(at));
-            let least =
-                len(head).max(if cells.clone().any(Cell::is_number) { TEXT_MIN } else { 0 });
-            Some(cells.map(|cell| len(&cell.to_string())).fold(least, usize::max))
+            let least = columns::width(head).max(if cells.clone().any(Cell::is_number) {
+                TEXT_MIN
+            } else {
+                0
+            });
+            Some(cells.map(|cell| columns::width(&cell.to_string())).fold(least, usize::max))
         })
         .collect();
     let total = |widths: &[Option<usize>]| {
@@ -306,32 +306,6 @@ fn widths(columns: &[Column], heads: &[String], rows: &[&Row], width: usize) -> 
         }
     }
     widths
-}
-
-/// The text in at most `width` characters; a dot stands for the end that is not shown.
-fn cut(text: &str, width: usize) -> String {
-    if text.chars().count() <= width {
-        return text.to_owned();
-    }
-    let mut cut: String = text.chars().take(width.saturating_sub(1)).collect();
-    cut.push(if cut.ends_with(' ') { ' ' } else { '.' });
-    cut
-}
-
-/// The text in lines of at most `width` characters, cut between words, behind a label.
-fn wrapped(label: &str, text: &str, width: usize) -> Vec<String> {
-    let (mut lines, mut line) = (Vec::new(), format!("{label:<LABEL$}"));
-    for word in text.split(' ').filter(|word| !word.is_empty()) {
-        let is_begun = line.chars().count() > LABEL;
-        if is_begun && line.chars().count() + 1 + word.chars().count() > width {
-            lines.push(std::mem::replace(&mut line, " ".repeat(LABEL)));
-        } else if is_begun {
-            line.push(' ');
-        }
-        line += word;
-    }
-    lines.push(line);
-    lines.into_iter().map(|line| cut(&line, width)).collect()
 }
 
 #[cfg(test)]

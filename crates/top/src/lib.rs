@@ -27,6 +27,7 @@
 
 mod cell;
 mod codes;
+pub mod columns;
 mod frame;
 mod keys;
 mod machine;

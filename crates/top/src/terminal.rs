@@ -7,6 +7,7 @@ use crate::spark::Charset;
 use crate::status::Status;
 use crate::tables::Tables;
 use crate::view::{Then, View};
+use adit_device::process::{SignalMask, SignalReader, block_all_signals};
 use adit_packet::units::duration;
 use adit_runtime::panics::failpoint;
 use ratatui_core::layout::Rect;
@@ -17,7 +18,7 @@ use ratatui_crossterm::crossterm::cursor::{Hide, Show};
 use ratatui_crossterm::crossterm::event::{self, Event};
 use ratatui_crossterm::crossterm::execute;
 use ratatui_crossterm::crossterm::terminal::{
-    EnterAlternateScreen, LeaveAlternateScreen, disable_raw_mode, enable_raw_mode,
+    Clear, ClearType, EnterAlternateScreen, LeaveAlternateScreen, disable_raw_mode, enable_raw_mode,
 };
 use rustix::process::{Signal, getpid, kill_process};
 use std::io::{self, Stdout, stdout};
@@ -104,6 +105,8 @@ pub fn run(
             usize::try_from(number).unwrap_or(0),
         )?;
     }
+    // Before the thread is started: it blocks them as well.
+    let mut stops = Stops::new()?;
     let turns = collect(source, look.interval)?;
     let mut screen = Screen::enter()?;
     let mut state =
@@ -115,6 +118,12 @@ pub fn run(
         let ended = signal.load(Ordering::Relaxed);
         if ended != 0 {
             return Ok(Ended::Signal(u8::try_from(ended).unwrap_or(0)));
+        }
+        match stops.read() {
+            Some(Signal::TSTP) => screen.suspend(&mut stops)?,
+            // After SIGSTOP, which no program sees: the shell has changed the terminal.
+            Some(_) => screen.take_again()?,
+            None => {}
         }
         match turns.try_recv() {
             Ok(now) if !view.is_paused => {
@@ -145,7 +154,7 @@ pub fn run(
                     Then::Draw => {}
                     Then::Redraw => screen.redraw()?,
                     Then::Stop => return Ok(Ended::Quit),
-                    Then::Suspend => screen.suspend()?,
+                    Then::Suspend => screen.suspend(&mut stops)?,
                 }
             }
             Event::Resize(..) => screen.redraw()?,
@@ -191,15 +200,7 @@ impl Screen {
             }));
         });
         take()?;
-        let viewport = Viewport::Fixed(size());
-        match Terminal::with_options(CrosstermBackend::new(stdout()), TerminalOptions { viewport })
-        {
-            Ok(terminal) => Ok(Self(terminal)),
-            Err(error) => {
-                leave();
-                Err(error)
-            }
-        }
+        blank().map(Self).inspect_err(|_| leave())
     }
 
     fn draw(&mut self, scene: Scene<'_>, view: &mut View) -> io::Result<usize> {
@@ -214,16 +215,56 @@ impl Screen {
     }
 
     fn redraw(&mut self) -> io::Result<()> {
-        self.0.resize(size())?;
-        self.0.clear()
+        self.0 = blank()?;
+        Ok(())
     }
 
     /// Stops as other programs do at Ctrl-Z, and goes on when the shell wants it.
-    fn suspend(&mut self) -> io::Result<()> {
+    fn suspend(&mut self, stops: &mut Stops) -> io::Result<()> {
         leave();
-        kill_process(getpid(), Signal::TSTP)?;
+        stops.stop()?;
         take()?;
         self.redraw()
+    }
+
+    /// Takes the terminal from its state of now.
+    fn take_again(&mut self) -> io::Result<()> {
+        leave();
+        take()?;
+        self.redraw()
+    }
+}
+
+/// Stops of the process by job control: SIGTSTP gives the terminal back first, SIGCONT takes it again.
+struct Stops {
+    /// The signals that were blocked before.
+    before: SignalMask,
+    reader: SignalReader,
+}
+
+impl Stops {
+    fn new() -> io::Result<Self> {
+        let before = block_all_signals()?;
+        before.restore()?;
+        Ok(Self { before, reader: Self::block()? })
+    }
+
+    fn block() -> io::Result<SignalReader> {
+        SignalReader::new(&[Signal::TSTP, Signal::CONT])
+    }
+
+    /// The signal that came, if there is one.
+    fn read(&self) -> Option<Signal> {
+        self.reader.read().map(|received| received.signal)
+    }
+
+    /// Stops the process until SIGCONT. In a job that no shell can continue, the kernel does nothing.
+    fn stop(&mut self) -> io::Result<()> {
+        kill_process(getpid(), Signal::TSTP)?;
+        // The default action, on this thread: the other one blocks the signal.
+        self.before.restore()?;
+        self.reader = Self::block()?;
+        Ok(())
     }
 }
 
@@ -231,6 +272,14 @@ impl Drop for Screen {
     fn drop(&mut self) {
         leave();
     }
+}
+
+/// An empty screen of the size of the terminal. `Terminal::clear` would ask the terminal for its cursor, and fail if a
+/// slow line brings no answer in time.
+fn blank() -> io::Result<Terminal<CrosstermBackend<Stdout>>> {
+    execute!(stdout(), Clear(ClearType::All))?;
+    let options = TerminalOptions { viewport: Viewport::Fixed(size()) };
+    Terminal::with_options(CrosstermBackend::new(stdout()), options)
 }
 
 fn take() -> io::Result<()> {

@@ -184,12 +184,88 @@ fn fields(mut bytes: &[u8]) -> Vec<(String, String)> {
     fields
 }
 
+/// The socket of the journal.
+struct Journal(UnixDatagram);
+
+impl Journal {
+    fn open() -> Self {
+        std::fs::create_dir_all("/run/systemd/journal").unwrap();
+        let socket = UnixDatagram::bind("/run/systemd/journal/socket").unwrap();
+        socket.set_read_timeout(Some(PATIENCE)).unwrap();
+        Self(socket)
+    }
+
+    /// The fields of the next message.
+    fn next(&self) -> Vec<(String, String)> {
+        let mut bytes = [0; 9000];
+        let len = self.0.recv(&mut bytes).unwrap();
+        fields(&bytes[..len])
+    }
+}
+
+fn of(fields: &[(String, String)], key: &str) -> String {
+    let found = fields.iter().find(|(known, _)| known == key);
+    found.map_or(String::new(), |(_, value)| value.clone())
+}
+
+/// In the background, what comes after the start goes to the journal, or to the file that was standard error. Without
+/// both it is only in `/events`.
+#[test]
+fn a_program_in_the_background_goes_on_logging() {
+    hosts(&[]);
+    let key = run(&format!("{ADIT} tunnel genkey"));
+    let interface = format!("[Interface]\nPrivateKey = {key}Address = 10.9.0.1/24\n");
+    std::fs::write("/run/ta.conf", interface).unwrap();
+    run("chmod 600 /run/ta.conf");
+    std::fs::write("/run/net.toml", "[host.pc]\n[host.srv]\n[[link]]\nends = ['pc', 'srv']\n")
+        .unwrap();
+    let ups = [
+        ("tunnel up -d /run/ta.conf", "ta", "tunnel down ta", "reloaded"),
+        ("lab up -d --name net /run/net.toml", "net", "lab down net", "link pc-srv fails"),
+    ];
+    let change = |name: &str| match name {
+        "net" => adit("lab fail --lab net pc-srv"),
+        name => adit(&format!("tunnel reload {name}")),
+    };
+    let start = |line: &str, stderr: Stdio| {
+        let mut command = bare(ADIT);
+        let command = command.args(line.split_whitespace()).stderr(stderr);
+        let output = command.stdout(Stdio::null()).spawn().unwrap().wait_with_output().unwrap();
+        assert!(output.status.success(), "{line}: {}", text(&output.stderr));
+        text(&output.stderr)
+    };
+    for (up, name, down, wanted) in ups {
+        // Standard error is the terminal of the start, or a pipe that its reader closes.
+        start(up, Stdio::piped());
+        assert!(adit(&format!("log {name}")).contains("as text"));
+        change(name);
+        adit(down);
+
+        let journal = Journal::open();
+        let log = start(up, Stdio::piped());
+        assert!(!log.contains(wanted), "{log}");
+        assert!(adit(&format!("log {name}")).contains("as journal"));
+        change(name);
+        let message = std::iter::repeat_with(|| journal.next())
+            .find(|message| of(message, "MESSAGE").starts_with(wanted))
+            .unwrap();
+        assert_eq!(of(&message, "SYSLOG_IDENTIFIER"), "adit");
+        adit(down);
+
+        // A file stays, though the journal is there.
+        start(up, Stdio::from(std::fs::File::create("/run/log.txt").unwrap()));
+        change(name);
+        adit(down);
+        let log = std::fs::read_to_string("/run/log.txt").unwrap();
+        assert!(log.contains(wanted), "{log}");
+        std::fs::remove_file("/run/systemd/journal/socket").unwrap();
+    }
+}
+
 #[test]
 fn under_systemd_the_journal_gets_the_fields_of_events() {
     hosts(&[]);
-    std::fs::create_dir_all("/run/systemd/journal").unwrap();
-    let journal = UnixDatagram::bind("/run/systemd/journal/socket").unwrap();
-    journal.set_read_timeout(Some(PATIENCE)).unwrap();
+    let journal = Journal::open();
     // What systemd sets: the stream of the journal is standard error.
     let (reader, writer) = std::io::pipe().unwrap();
     let stat = rustix::fs::fstat(writer.as_fd()).unwrap();
@@ -198,14 +274,8 @@ fn under_systemd_the_journal_gets_the_fields_of_events() {
     command.args(["switch", "--name", "lab", "--port", "tap:a", "--port", "tap:b"]);
     let _switch = Ended(command.stdout(Stdio::null()).stderr(writer).spawn().unwrap());
     drop(command);
-    let of = |fields: &[(String, String)], key: &str| {
-        let found = fields.iter().find(|(known, _)| known == key);
-        found.map_or(String::new(), |(_, value)| value.clone())
-    };
     let next = |event: &str, port: &str| loop {
-        let mut bytes = [0; 9000];
-        let len = journal.recv(&mut bytes).unwrap();
-        let fields = fields(&bytes[..len]);
+        let fields = journal.next();
         if of(&fields, "ADIT_EVENT") == event && of(&fields, "ADIT_PORT") == port {
             break fields;
         }

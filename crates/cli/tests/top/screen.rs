@@ -150,6 +150,110 @@ fn the_terminal_is_as_it_was_after_a_key_a_signal_and_a_panic() {
     }
 }
 
+/// A shell with job control, on a terminal that is its own.
+fn shell() -> Terminal {
+    let mut command = bare("setsid");
+    command.args(["-c", "bash", "--noediting", "--norc", "-i"]);
+    command.env("PS1", "$ ").env("TERM", "xterm").env("LC_ALL", "C.UTF-8");
+    let mut shell = Terminal::run(command, 80, 24);
+    shell.wait("a prompt", |lines| lines.iter().any(|line| line.starts_with('$')));
+    shell
+}
+
+fn has_title(lines: &[String]) -> bool {
+    lines.first().is_some_and(|line| line.starts_with("adit top"))
+}
+
+/// Ctrl-Z and `kill -TSTP` give the terminal back, `fg` takes it again, also after a stop that no program sees.
+#[test]
+fn job_control_stops_it_and_the_terminal_is_the_shells_meanwhile() {
+    enter();
+    let mut shell = shell();
+    let before = modes(&shell.tty);
+    let is_shells = |shell: &mut Terminal| {
+        shell.lines();
+        let screen = shell.screen.screen();
+        !screen.alternate_screen() && !screen.hide_cursor() && modes(&shell.tty) == before
+    };
+    shell.press(&format!("{ADIT} top\r"));
+    for stop in ["\u{1a}", "TSTP", "STOP"] {
+        shell.wait("the title", has_title);
+        assert!(shell.screen.screen().alternate_screen() && !is_shells(&mut shell));
+        let children = format!("/proc/{0}/task/{0}/children", shell.pid());
+        let top = std::fs::read_to_string(children).unwrap().trim().to_owned();
+        if stop == "\u{1a}" {
+            shell.press(stop);
+        } else {
+            run(&format!("kill -{stop} {top}"));
+        }
+        let stat = format!("/proc/{top}/stat");
+        wait_for("it stops", || std::fs::read_to_string(&stat).unwrap().contains(") T "));
+        if stop != "STOP" {
+            wait_for("the terminal is the shell's", || is_shells(&mut shell));
+            shell.wait("the shell", |lines| lines.iter().any(|line| line.contains("Stopped")));
+        }
+        shell.press("clear; fg\r");
+    }
+    shell.wait("the title", has_title);
+    shell.press("q");
+    wait_for("the terminal is the shell's", || is_shells(&mut shell));
+    shell.press("exit\r");
+    shell.end();
+}
+
+/// A terminal whose size changes has a screen of its new size.
+#[test]
+fn the_screen_follows_the_size_of_the_terminal() {
+    enter();
+    let mut shell = shell();
+    shell.press(&format!("{ADIT} top\r"));
+    shell.wait("the title", has_title);
+    for (width, height) in [(120, 40), (50, 12), (80, 24)] {
+        shell.resize(width, height);
+        let lines = shell.wait("keys in the last line", |lines| {
+            has_title(lines)
+                && lines.len() == usize::from(height)
+                && lines.last().is_some_and(|line| line.starts_with("q quit"))
+        });
+        let title = lines[0].chars().count();
+        assert_eq!(title, usize::from(width), "what stands at the right is there: {lines:#?}");
+        assert_eq!(lines.iter().filter(|line| line.starts_with("q quit")).count(), 1, "{lines:#?}");
+    }
+    shell.press("q");
+    shell.wait("a prompt", |lines| lines.iter().any(|line| line.starts_with('$')));
+}
+
+/// Letters that take two columns of the terminal, or none, shift nothing.
+#[test]
+fn wide_names_leave_the_columns_where_they_are() {
+    enter();
+    let names = ["plain", "测试网桥", "🦀🦀", "e\u{301}te\u{301}"];
+    for name in names {
+        run(&format!("ip tuntap add dev {name} mode tap"));
+    }
+    let mut screen = Terminal::run(top(&["top", "--table", "devices"]), 80, 24);
+    screen.wait("the devices", |lines| {
+        names.iter().all(|name| lines.iter().any(|line| line.contains(name)))
+    });
+    let place = |screen: &Terminal, row: u16, text: &str| {
+        let screen = screen.screen.screen();
+        (0..80).find(|at| screen.contents_between(row, *at, row, 80).starts_with(text))
+    };
+    let rows: Vec<String> = screen.lines();
+    let of = |text: &str| {
+        let row = rows.iter().position(|line| line.contains(text)).unwrap();
+        u16::try_from(row).unwrap()
+    };
+    let kind = place(&screen, of("KIND"), "KIND").unwrap();
+    for name in names {
+        assert_eq!(place(&screen, of(name), "tap"), Some(kind), "{name}: {rows:#?}");
+    }
+    // The line of the keys is where it was: no row was broken.
+    assert!(rows[23].starts_with("q quit"), "{rows:#?}");
+    screen.press("q");
+    assert!(screen.end().success());
+}
+
 /// On a terminal, `adit lab top` is the same view, of the links of one lab.
 #[test]
 fn the_links_of_a_lab_are_watched_on_the_same_screen() {

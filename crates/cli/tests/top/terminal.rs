@@ -65,6 +65,15 @@ impl Terminal {
         self.keys.write_all(keys.as_bytes()).unwrap();
     }
 
+    /// Gives the terminal another size.
+    pub(crate) fn resize(&mut self, width: u16, height: u16) {
+        self.lines();
+        let screen = self.screen.screen_mut();
+        screen.set_size(height.try_into().unwrap(), width.try_into().unwrap());
+        let size = Winsize { ws_row: height, ws_col: width, ws_xpixel: 0, ws_ypixel: 0 };
+        tcsetwinsize(&self.tty, size).unwrap();
+    }
+
     /// The lines on the screen now.
     pub(crate) fn lines(&mut self) -> Vec<String> {
         while let Ok(bytes) = self.output.try_recv() {
