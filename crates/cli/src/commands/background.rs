@@ -47,6 +47,12 @@ pub(super) fn leave_terminal() {
     adit_log::prepare_to_detach();
 }
 
+/// Logs to where a program in the background does, from the start on: nobody waits for this one.
+pub(super) fn continue_in_background() {
+    adit_log::prepare_to_detach();
+    adit_log::detach(|| {});
+}
+
 /// Lets the waiting parent exit with a status once all that was logged is printed, and closes its descriptors, but not
 /// a file as standard error. Later messages go there, or to the journal.
 pub(super) fn notify_ready(exit: Exit) {

@@ -1,6 +1,6 @@
 //! `adit tunnel up`, `check`, `down`, `reload`.
 
-use crate::commands::background::{detach, leave_terminal, notify_ready};
+use crate::commands::background::{continue_in_background, detach, leave_terminal, notify_ready};
 use crate::commands::running::Named;
 use crate::commands::web::Web;
 use crate::context::Context;
@@ -187,6 +187,9 @@ impl UpArgs {
         let json = if self.detached || self.stdio { Json::Log } else { Json::Stdout };
         let events = self.log.begin(output, TargetId::TUNNEL, json)?;
         if context.takes_over {
+            if self.detached {
+                continue_in_background();
+            }
             let program = options.take_over(&events)?;
             return Ok(program.map_or(Exit::Ok, Exit::of_program));
         }
