@@ -11,11 +11,15 @@ command -v cargo-deb >/dev/null || { echo "not run: cargo-deb is missing" >&2; e
 work=$(mktemp -d /var/tmp/adit-builds.XXXXXX)
 trap 'rm -rf --one-file-system "$work"' EXIT
 unset CARGO_TARGET_DIR PROFILE NO_BUILD
+# A commit in the meantime changes nothing.
+commit=$(git rev-parse HEAD)
+SOURCE_DATE_EPOCH=$(git log -1 --format=%ct "$commit")
+export SOURCE_DATE_EPOCH
 for folder in one another/with-a-longer-name; do
   mkdir -p "$work/$folder"
-  git -c safe.directory="$PWD" archive HEAD | tar -xf - -C "$work/$folder"
-  SOURCE_DATE_EPOCH=$(git log -1 --format=%ct) "$work/$folder/packaging/build.sh" tarball
-  SOURCE_DATE_EPOCH=$(git log -1 --format=%ct) "$work/$folder/packaging/build.sh" deb
+  git -c safe.directory="$PWD" archive "$commit" | tar -xf - -C "$work/$folder"
+  "$work/$folder/packaging/build.sh" tarball
+  "$work/$folder/packaging/build.sh" deb
   # What was compiled is not needed any more.
   rm -rf "$work/$folder"/target/*/release/{deps,build,.fingerprint}
 done

@@ -47,11 +47,11 @@ machine() {
   mount -t tmpfs -o mode=755 none "$dir"
   mount -t tmpfs -o mode=755 none /run
   mount -t cgroup2 none /sys/fs/cgroup
-  mkdir /run/netns
-  printf 'passwd: files systemd\ngroup: files systemd\nhosts: files resolve myhostname mymachines dns\n' >"$dir/nsswitch.conf"
-  mount --bind "$dir/nsswitch.conf" /etc/nsswitch.conf
-  echo "nameserver 192.0.2.2" >"$dir/resolv.conf"
-  mount --bind "$dir/resolv.conf" "$(realpath /etc/resolv.conf)"
+  mkdir /run/netns "$dir"/{upper,work}
+  mount -t overlay -o "lowerdir=/etc,upperdir=$dir/upper,workdir=$dir/work" etc /etc
+  printf 'passwd: files systemd\ngroup: files systemd\nhosts: files resolve myhostname mymachines dns\n' >/etc/nsswitch.conf
+  rm -f /etc/resolv.conf
+  echo "nameserver 192.0.2.2" >/etc/resolv.conf
   ip link set lo up
   ip netns add far
   ip link add eth0 type veth peer name eth0 netns far
@@ -102,16 +102,17 @@ inside() {
   [ "$(adit --version)" = "adit $version" ] || fail "the version"
   ldd /usr/local/bin/adit 2>&1 | grep -q 'statically linked\|not a dynamic' || fail "it is not static"
   [ "$(man -w adit-tunnel 2>/dev/null)" = /usr/local/share/man/man1/adit-tunnel.1 ] || fail "the manual"
+  { systemd-sysusers adit.conf && systemd-tmpfiles --create adit.conf; } 2>"$dir/user.log" || fail "the user of the units"
+  [ -n "$(getent passwd adit)" ] && [ -d /run/adit ] || fail "the user of the units and their folder"
   systemd-analyze verify --man=no /usr/local/lib/systemd/system/adit-*.service >"$dir/verify" 2>&1 || true
-  # The user of the units is for systemd-sysusers to make.
-  [ -z "$(grep -v 'adit.*user' "$dir/verify")" ] || fail "$(cat "$dir/verify")"
+  [ ! -s "$dir/verify" ] || fail "$(cat "$dir/verify")"
 
   step "a tunnel between two static programs, by names"
   local ours theirs
   ours=$(adit tunnel genkey) theirs=$(adit tunnel genkey)
   mkdir -p "$dir"/root/{bin,etc/adit,proc,run,dev/net} "$dir/etc"
   cp /usr/local/bin/adit "$dir/root/bin/"
-  cp "$dir/resolv.conf" "$dir/root/etc/"
+  cp /etc/resolv.conf "$dir/root/etc/"
   touch "$dir/root/dev/net/tun"
   mount --bind /dev/net/tun "$dir/root/dev/net/tun"
   mount -t proc proc "$dir/root/proc"

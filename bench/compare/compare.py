@@ -132,7 +132,7 @@ def pairs(subject, sides, count):
     return taken
 
 
-def report(subject, taken, count):
+def report(subject, taken, count, bar):
     """Prints a line for each figure; whether none is slower."""
     fine = bool(taken)
     if not taken:
@@ -142,8 +142,8 @@ def report(subject, taken, count):
         ratios = [ratio(name, *pair) for pair in both]
         low, high = interval(ratios)
         old, new = (statistics.median(values) for values in zip(*both))
-        verdict = "too few pairs" if math.isinf(high) else "ok" if high >= LEAST else "SLOWER"
-        fine = fine and high >= LEAST
+        verdict = "too few pairs" if math.isinf(high) else "ok" if high >= bar else "SLOWER"
+        fine = fine and high >= bar
         middle = statistics.median(ratios)
         print(
             f"{subject:<8} {name:<24} {old:>10.3f} {new:>10.3f} {middle:>7.3f}"
@@ -157,6 +157,7 @@ def main():
     parser = argparse.ArgumentParser(prog="compare.sh OLD NEW")
     parser.add_argument("folder", help="has old/ and new/ with the programs")
     parser.add_argument("--pairs", type=int, default=15)
+    parser.add_argument("--bar", type=float, default=LEAST, help="no whole interval lies below it")
     parser.add_argument("--only", default=",".join(SUBJECTS), help="switch,tunnel,queue,forward")
     args = parser.parse_args()
     sides = [Side(name, Path(args.folder) / name) for name in ("old", "new")]
@@ -168,7 +169,7 @@ def main():
         if not all((side.folder / needed).exists() for side in sides):
             print(f"{subject:<8} left out: it needs two checkouts, not programs")
             continue
-        fine = report(subject, pairs(subject, sides, args.pairs), args.pairs) and fine
+        fine = report(subject, pairs(subject, sides, args.pairs), args.pairs, args.bar) and fine
     sys.exit(0 if fine else 1)
 
 

@@ -10,5 +10,8 @@ fn filter(bytes: &[u8]) {
     let text = String::from_utf8_lossy(parts.next().unwrap_or_default());
     let Ok(filter) = text.parse::<adit_device::ClassicFilter>() else { return };
     let _ = filter.run(parts.next().unwrap_or_default());
-    assert_eq!(filter.to_string().parse::<adit_device::ClassicFilter>().ok().as_ref(), Some(&filter));
+    assert_eq!(
+        filter.to_string().parse::<adit_device::ClassicFilter>().ok().as_ref(),
+        Some(&filter)
+    );
 }

@@ -1,9 +1,9 @@
 #![no_main]
 
-use adit_topology::file;
-use adit_topology::model::Lab;
 use adit_service::config::problems::Problems;
 use adit_service::config::source::Source;
+use adit_topology::file;
+use adit_topology::model::Lab;
 use std::collections::BTreeSet;
 
 // A file is a plan, or has a problem. A plan has each address once, and seeds that readers of JSON keep.

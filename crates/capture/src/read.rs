@@ -1,6 +1,6 @@
 //! Shows, filters and records the packets of a recording, as if they were captured now.
 
-use crate::run::{EndError, Show, packets, render};
+use crate::run::{EndError, Show, needs, packets, render};
 use adit_decode::{Packet, Summary};
 use adit_runtime::format::pcapng::{Interface, LinkType, Meta, Statistics};
 use adit_runtime::format::recording::{Found, RecordedPacket, Recording};
@@ -9,7 +9,9 @@ use adit_runtime::record::now::Now;
 use adit_runtime::record::recorder::{Recorder, Target};
 use adit_runtime::record::rotate::Rotation;
 use adit_runtime::record::sink::Sink;
+use adit_service::error::Error;
 use adit_service::filter::{CompileError, Filter};
+use adit_service::sandbox::{self, Level, Needs};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use std::fmt;
 use std::fs::File;
@@ -39,6 +41,8 @@ pub struct Reading {
     pub count: Option<u64>,
     /// The time after which it stops.
     pub duration: Option<Duration>,
+    /// How much of the sandbox is needed.
+    pub sandbox: Level,
 }
 
 /// The counters of a reading.
@@ -61,6 +65,8 @@ pub enum ReadError {
     Filter(CompileError),
     /// A recording of one link type was begun, and the file has two.
     TwoLinkTypes,
+    /// The sandbox cannot be entered.
+    Sandbox(Error),
     /// The output failed.
     Output(EndError),
 }
@@ -100,26 +106,32 @@ impl Read for Until {
     }
 }
 
-/// The filter for packets of each link type, compiled when the first of them comes.
+/// The filter for packets of each link type. A failure counts when a packet of that type comes.
 struct Filters {
-    words: Vec<String>,
-    snap_len: u32,
-    compiled: [Option<Option<Filter>>; 2],
+    most: usize,
+    compiled: [Result<Option<Filter>, CompileError>; 2],
 }
 
 impl Filters {
+    /// Compiles both by tcpdump: no program can be run once packets are read.
+    fn compile(words: &[String], snap_len: u32) -> Self {
+        let types = [LinkType::Ethernet, LinkType::Raw];
+        let compiled = types.map(|link_type| Filter::compile(words, link_type, snap_len));
+        Self { most: usize::try_from(snap_len).unwrap_or(usize::MAX), compiled }
+    }
+
     /// How many bytes of a packet are kept; 0 rejects it.
     fn keep(&mut self, link_type: LinkType, data: &[u8]) -> Result<usize, CompileError> {
         let [ethernet, raw] = &mut self.compiled;
         let place = if link_type == LinkType::Ethernet { ethernet } else { raw };
-        if place.is_none() {
-            *place = Some(Filter::compile(&self.words, link_type, self.snap_len)?);
+        match place {
+            Ok(None) => Ok(self.most),
+            Ok(Some(filter)) => {
+                let keep = usize::try_from(filter.program.run(data)).unwrap_or(usize::MAX);
+                Ok(keep.min(self.most))
+            }
+            failed @ Err(_) => std::mem::replace(failed, Ok(None)).map(|_| 0),
         }
-        let most = usize::try_from(self.snap_len).unwrap_or(usize::MAX);
-        let filter = place.as_ref().and_then(Option::as_ref);
-        Ok(filter.map_or(most, |filter| {
-            usize::try_from(filter.program.run(data)).unwrap_or(usize::MAX).min(most)
-        }))
     }
 }
 
@@ -134,13 +146,21 @@ impl Reading {
         (summary, charts, result.and(end))
     }
 
-    fn open(&self) -> io::Result<Recording> {
+    fn needs(&self) -> Needs {
+        let mut needs = needs();
+        if let Some((Target::File(path), _)) = &self.target {
+            needs.writes_beside(path);
+        }
+        needs
+    }
+
+    fn open(&self) -> io::Result<Until> {
         let source: Box<dyn ReadFd> = match self.path.to_str() {
             Some("-") => Box::new(io::stdin()),
             _ => Box::new(File::open(&self.path)?),
         };
         let end = self.duration.and_then(|duration| Instant::now().checked_add(duration));
-        Recording::new(Until { source, signals: self.signals.try_clone()?, end })
+        Ok(Until { source, signals: self.signals.try_clone()?, end })
     }
 
     fn read(
@@ -149,9 +169,11 @@ impl Reading {
         recorder: &mut Option<(LinkType, Recorder)>,
     ) -> Result<(), ReadError> {
         let failed = |path: &Path, error| ReadError::File(path.to_owned(), error);
-        let mut recording = self.open().map_err(|error| failed(&self.path, error))?;
-        let mut filters =
-            Filters { words: self.filter.clone(), snap_len: self.snap_len, compiled: [None, None] };
+        let source = self.open().map_err(|error| failed(&self.path, error))?;
+        let mut filters = Filters::compile(&self.filter, self.snap_len);
+        // The first byte of the file is read after it.
+        sandbox::enter(self.sandbox, &self.needs()).map_err(ReadError::Sandbox)?;
+        let mut recording = Recording::new(source).map_err(|error| failed(&self.path, error))?;
         let mut packet = RecordedPacket::default();
         while self.count.is_none_or(|count| summary.read < count) {
             let found = recording.next_packet(&mut packet);

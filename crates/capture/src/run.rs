@@ -10,6 +10,7 @@ use adit_runtime::record::now::Now;
 use adit_runtime::record::recorder::{RecordError, Recorder};
 use adit_runtime::record::sink::{Sink, WriteFailure};
 use adit_service::filter::Filter;
+use adit_service::sandbox::Needs;
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
 use std::fmt;
@@ -35,6 +36,19 @@ pub struct Show {
     pub tree: bool,
     /// The bytes.
     pub bytes: bool,
+}
+
+/// The system calls of a capture: its device or packet socket, netlink that is open, the list of time zones.
+const SYSCALLS: &[&str] =
+    &["getdents64", "getsockopt", "ioctl", "readlink", "recvfrom", "recvmsg", "sendto"];
+
+/// What a capture needs once it runs: the time zone, to show times.
+pub fn needs() -> Needs {
+    let zones = ["/usr/share/zoneinfo", "/etc/localtime", "/etc/timezone"];
+    let mut needs = Needs { readable: zones.map(Into::into).to_vec(), ..Needs::by_landlock() };
+    needs.syscalls.extend(adit_runtime::record_syscalls());
+    needs.syscalls.push(SYSCALLS);
+    needs
 }
 
 /// A capture with its source and outputs.

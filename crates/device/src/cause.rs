@@ -14,7 +14,7 @@ mod text;
 mod tests;
 
 pub use catalog::Cause;
-pub use entry::CauseEntry;
+pub use entry::{CauseEntry, Reported};
 
 use crate::kind::ErrorKind;
 use crate::netlink::Mode;

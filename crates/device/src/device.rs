@@ -251,9 +251,7 @@ impl Device {
     /// # Errors
     /// `NotPermitted` (EPERM) without `CAP_NET_ADMIN` there.
     pub fn netns(&self) -> Result<Netns> {
-        self.ioctl("find the network namespace of", Setting::Netns, |fd| {
-            Netns::try_from(sys::tun::dev_netns(fd)?)
-        })
+        self.ioctl("find the network namespace of", Setting::Netns, Netns::of_device)
     }
 
     /// The name of the device, read through the queue instead of netlink.

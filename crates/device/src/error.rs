@@ -1,8 +1,10 @@
 //! The error type: operation, object, cause and remedy.
 
 use crate::IfName;
-use crate::cause::Cause;
+use crate::broker::{Failure, FailureDetails};
+use crate::cause::{Cause, Reported};
 use crate::kind::ErrorKind;
+use std::borrow::Cow;
 use std::fmt;
 use std::io;
 
@@ -22,7 +24,7 @@ pub type Result<T, E = Error> = std::result::Result<T, E>;
 ///   code: ADIT-E0210
 /// ```
 pub struct Error {
-    op: &'static str,
+    op: Cow<'static, str>,
     object: String,
     cause: Box<Cause>,
     source: io::Error,
@@ -31,12 +33,27 @@ pub struct Error {
 impl Error {
     /// An error of `op` (a verb, such as "create") on `object` (such as "tun0").
     pub fn new(
-        op: &'static str,
+        op: impl Into<Cow<'static, str>>,
         object: impl fmt::Display,
         cause: Cause,
         source: io::Error,
     ) -> Self {
-        Self { op, object: object.to_string(), cause: Box::new(cause), source }
+        Self { op: op.into(), object: object.to_string(), cause: Box::new(cause), source }
+    }
+
+    /// A failure of the process that has the privileges.
+    #[must_use]
+    pub fn of_failure(failure: Failure, op: &'static str, object: impl fmt::Display) -> Self {
+        let source = io::Error::from(Failure { errno: failure.errno, details: None });
+        let Some(details) = failure.details else {
+            return Self::new(op, object, Cause::Other, source);
+        };
+        let FailureDetails { op, object, code, text, remedy } = *details;
+        let cause = match Cause::explain(&code) {
+            Some(entry) => Cause::Reported(Reported { entry, text, remedy }),
+            None => Cause::Other,
+        };
+        Self::new(op, object, cause, source)
     }
 
     /// The kind of failure.
@@ -73,8 +90,8 @@ impl Error {
 
     /// The operation, such as "create".
     #[must_use]
-    pub fn op(&self) -> &'static str {
-        self.op
+    pub fn op(&self) -> &str {
+        &self.op
     }
 
     /// The object of the operation: the name of a device, an address, a file.

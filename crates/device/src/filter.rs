@@ -1,19 +1,14 @@
 //! Classic BPF, the filters that tcpdump compiles: in the kernel for TAP devices and sockets,
 //! interpreted here for everything else (TUN devices, files).
 
-mod check;
-mod instruction;
-mod interpreter;
-
 use crate::sys;
+use adit_packet::filter;
 use std::fmt;
 use std::io;
 use std::os::fd::AsFd;
 use std::str::FromStr;
 
-pub use crate::sys::filter::ClassicInstruction;
-pub use check::{FilterError, FilterProblem};
-pub use instruction::FILTER_LEN_MAX;
+pub use filter::{ClassicInstruction, FILTER_LEN_MAX, FilterError, FilterProblem};
 
 /// A checked program of classic BPF: it ends on every input, and reads only the packet and the
 /// scratch words that it has written.
@@ -43,7 +38,7 @@ impl ClassicFilter {
     /// [`FilterError`]: the violated rule and the instruction.
     pub fn new(instructions: impl Into<Vec<ClassicInstruction>>) -> Result<Self, FilterError> {
         let instructions = instructions.into();
-        check::check(&instructions)?;
+        filter::check(&instructions)?;
         Ok(Self(instructions))
     }
 
@@ -57,7 +52,7 @@ impl ClassicFilter {
     /// keeps all. Runs at most 4096 steps, because jumps only go forward.
     #[must_use]
     pub fn run(&self, packet: &[u8]) -> u32 {
-        interpreter::run(&self.0, packet)
+        filter::run(&self.0, packet)
     }
 
     /// Attaches the filter to a TAP device: the kernel runs it on frames for its queues, and
@@ -109,34 +104,8 @@ impl FromStr for ClassicFilter {
     type Err = FilterError;
 
     fn from_str(text: &str) -> Result<Self, Self::Err> {
-        let mut lines = text.lines().filter(|line| !line.trim().is_empty());
-        let count = lines.next().and_then(|line| line.trim().parse::<usize>().ok());
-        let count = count.ok_or(FilterError { at: 0, problem: FilterProblem::Text })?;
-        let mut instructions = Vec::new();
-        for (at, line) in lines.enumerate() {
-            if at >= FILTER_LEN_MAX {
-                return Err(FilterError { at, problem: FilterProblem::TooLong });
-            }
-            let instruction = parse_line(line);
-            instructions.push(instruction.ok_or(FilterError { at, problem: FilterProblem::Text })?);
-        }
-        if instructions.len() != count {
-            return Err(FilterError { at: instructions.len(), problem: FilterProblem::Count });
-        }
-        Self::new(instructions)
+        Self::new(filter::parse(text)?)
     }
-}
-
-/// `code jt jf k`.
-fn parse_line(line: &str) -> Option<ClassicInstruction> {
-    let mut fields = line.split_whitespace();
-    let instruction = ClassicInstruction {
-        code: fields.next()?.parse().ok()?,
-        jt: fields.next()?.parse().ok()?,
-        jf: fields.next()?.parse().ok()?,
-        k: fields.next()?.parse().ok()?,
-    };
-    fields.next().is_none().then_some(instruction)
 }
 
 #[cfg(test)]

@@ -64,15 +64,17 @@ pub struct Holders {
 /// # Errors
 /// As [`all_holders`].
 pub fn holders(name: &IfName, netns: Option<&Netns>) -> io::Result<Holders> {
-    // A device with one queue says whether that is attached, so nobody must be searched.
-    if let Ok(socket) = netns.map_or_else(Netlink::open, Netlink::open_in)
-        && matches!(sys::ethtool::single_queue(socket.as_fd(), name.as_bytes()), Ok(Some(0)))
-    {
+    // A device with one queue says whether that is attached: nobody must be searched, or somebody has it unseen.
+    let netlink = netns.map_or_else(Netlink::open, Netlink::open_in).ok();
+    let queues = netlink.map(|it| sys::ethtool::single_queue(it.as_fd(), name.as_bytes()));
+    let queues = queues.and_then(|queues| queues.ok()?);
+    if queues == Some(0) {
         return Ok(Holders::default());
     }
     let mut found = search(Some(name), netns)?;
     let list = found.devices.remove(name).unwrap_or_default();
-    Ok(Holders { list, partial: found.partial })
+    let partial = found.partial || (list.is_empty() && queues.is_some());
+    Ok(Holders { list, partial })
 }
 
 /// The result of [`all_holders`].

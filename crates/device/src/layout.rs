@@ -110,3 +110,5 @@ impl Layout {
         Ok(at)
     }
 }
+
+crate::wire_structs! { VnetFormat { len, endian } }

@@ -49,6 +49,7 @@ mod packet_ring;
 mod packet_socket;
 pub mod process;
 mod queue;
+pub mod rights;
 mod steering;
 mod sys;
 #[cfg(feature = "tokio")]
@@ -56,12 +57,14 @@ mod tokio;
 mod udp;
 mod vnet_hash;
 
+pub use adit_broker as broker;
+pub use adit_broker::{wire, wire_as, wire_enum, wire_structs};
 pub use adit_packet::{
     Batch, Endian, Gso, HashReport, HashTypes, MacAddr, PacketBuf, PacketInfo, Pair, ParseMacError,
     Pool, PoolConfig, ToeplitzKey, VnetHash, VnetHeader, VnetLen,
 };
 pub use bpf::{EbpfProgram, Instruction, LoadError};
-pub use cause::{Cause, CauseEntry};
+pub use cause::{Cause, CauseEntry, Reported};
 pub use device::{Device, take_inherited};
 pub use egress::{GsoKind, SendCounters, SendOptions, Sender};
 pub use error::{Error, Result};

@@ -109,7 +109,7 @@ impl Link {
     /// Finds the device through its queue, which reports its namespace and name.
     fn follow(&self, place: &mut Place) -> Option<()> {
         let queue = self.queue.as_ref()?;
-        let netns = Netns::try_from(sys::tun::dev_netns(queue.as_fd()).ok()?).ok()?;
+        let netns = Netns::of_device(queue.as_fd()).ok()?;
         let name = queue_name(queue.as_fd()).ok()?;
         let mut netlink = Netlink::open_in(&netns).ok()?;
         let index = netlink.link_by_name(&name).ok()?.index;

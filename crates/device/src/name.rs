@@ -1,6 +1,6 @@
 //! Interface names and indices, checked before the kernel sees them.
 
-use std::ffi::OsStr;
+use std::ffi::{OsStr, OsString};
 use std::fmt;
 use std::num::NonZeroU32;
 use std::os::unix::ffi::OsStrExt;
@@ -241,6 +241,12 @@ impl fmt::Display for NameError {
 }
 
 impl std::error::Error for NameError {}
+
+crate::wire_as! {
+    IfIndex as u32: |index| index.get(), Self::new;
+    IfName as OsString: |name| name.as_os_str().to_owned(), |name| Self::new(name).ok();
+    NamePattern as OsString: |name| OsStr::from_bytes(name.as_bytes()).to_owned(), |name| Self::new(name).ok();
+}
 
 #[cfg(test)]
 mod tests {

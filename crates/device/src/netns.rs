@@ -1,7 +1,8 @@
 //! Network namespaces: open one, create one, run code in one.
 
+use crate::broker::{self, Request};
 use crate::sys;
-use rustix::fs::{Mode, OFlags};
+use rustix::fs::{CWD, Mode, OFlags};
 use rustix::thread::{LinkNameSpaceType, UnshareFlags};
 use std::fs;
 use std::io;
@@ -42,7 +43,11 @@ impl Netns {
     /// ENOENT, EACCES as for any file; EINVAL if the file is not a network namespace.
     pub fn open(path: impl AsRef<Path>) -> io::Result<Self> {
         let flags = OFlags::RDONLY | OFlags::CLOEXEC | OFlags::NONBLOCK;
-        Self::try_from(rustix::fs::open(path.as_ref(), flags, Mode::empty())?)
+        // By openat(2), as the standard library opens files: a sandbox need not allow open(2).
+        let opened = rustix::fs::openat(CWD, path.as_ref(), flags, Mode::empty());
+        let opened = opened.map_err(io::Error::from);
+        let wanted = || Request::Namespace(path.as_ref().to_owned());
+        Self::try_from(broker::open_refused(opened, wanted)?)
     }
 
     /// Opens the namespace with this name, as `ip netns add` creates them.
@@ -62,6 +67,15 @@ impl Netns {
     /// ENOENT if the process does not exist; EACCES if it belongs to another user.
     pub fn of_pid(pid: u32) -> io::Result<Self> {
         Self::open(format!("/proc/{pid}/ns/net"))
+    }
+
+    /// Opens the namespace that a device is in, by one of its queues.
+    ///
+    /// # Errors
+    /// ENOTTY: it is no queue; EPERM without `CAP_NET_ADMIN`.
+    pub fn of_device(queue: BorrowedFd<'_>) -> io::Result<Self> {
+        let opened = broker::open(&Request::DeviceNamespace, &[queue]);
+        Self::try_from(opened.unwrap_or_else(|| sys::tun::dev_netns(queue))?)
     }
 
     /// Creates a namespace without a name. It ends when this handle and all users of it are gone.
@@ -137,6 +151,10 @@ impl Netns {
     pub fn run<T: Send>(&self, work: impl FnOnce() -> T + Send) -> io::Result<T> {
         if Self::current().and_then(|current| self.is_same(&current)).unwrap_or(false) {
             return Ok(work());
+        }
+        if broker::is_installed() {
+            // Without the capability, and a sandbox would end the process for trying.
+            return Err(rustix::io::Errno::PERM.into());
         }
         on_a_thread(|| self.enter().map(|()| work()))?
     }

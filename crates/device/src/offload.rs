@@ -84,3 +84,6 @@ pub enum OffloadChoice {
     /// Exactly this set; fail if the kernel does not support it.
     Exact(Offload),
 }
+
+crate::wire_as! { Offload as u32: |offload| offload.bits(), Self::from_bits; }
+crate::wire_enum! { OffloadChoice { 0 = Off, 1 = Auto, 2 = Exact(offload) } }

@@ -5,9 +5,10 @@ pub(crate) mod open;
 
 use crate::netlink::{Address, Route};
 use crate::sys::tun::QUEUES_MAX;
+use crate::wire::{Reader, Wire};
 use crate::{
     HashTypes, IfIndex, IfName, MacAddr, Mode, NamePattern, Netns, Offload, OffloadChoice,
-    VnetFormat,
+    VnetFormat, wire_enum, wire_structs,
 };
 use std::ffi::OsString;
 use std::sync::Arc;
@@ -299,5 +300,23 @@ impl DeviceOptions {
                 Offload::LADDER.into_iter().filter(fits).collect()
             }
         }
+    }
+}
+
+/// A namespace is passed on as a descriptor, beside the options.
+impl Wire for Netns {
+    fn put(&self, _: &mut Vec<u8>) {}
+
+    fn take(_: &mut Reader<'_>) -> Option<Self> {
+        None
+    }
+}
+
+wire_enum! { Create { 0 = Exclusive, 1 = Attach, 2 = AttachOrCreate } }
+wire_structs! {
+    LinkOptions { mac, mtu, txqueuelen, alias, master, addresses, routes, up }
+    DeviceOptions {
+        mode, name, create, netns, queues, multi_queue, nonblocking, packet_info, vnet_hdr, offload, napi,
+        napi_frags, no_carrier, index, persist, owner, group, link_type, send_buffer, hash_report, link,
     }
 }

@@ -1,5 +1,6 @@
 //! Packet sockets: copies of the packets of any interface (packet(7)).
 
+use crate::broker::{self, PacketRequest, Request};
 use crate::{ClassicFilter, IfIndex, Netns, control, sys};
 use adit_packet::{Endian, PacketBuf, Pair, Pool, VnetHeader, VnetLen};
 use rustix::io::Errno;
@@ -24,6 +25,9 @@ pub struct PacketSocketOptions {
     /// The receive buffer in bytes. The default is the kernel's; the maximum is `net.core.rmem_max`
     /// without `CAP_NET_ADMIN` in the initial user namespace.
     pub buffer_len: Option<usize>,
+    /// The send buffer in bytes. The default is the kernel's; the maximum is `net.core.wmem_max` without
+    /// `CAP_NET_ADMIN` in the initial user namespace.
+    pub send_buffer_len: Option<usize>,
     /// The network namespace of the interface; `None` is that of the calling thread.
     pub netns: Option<std::sync::Arc<Netns>>,
 }
@@ -89,11 +93,31 @@ impl PacketSocket {
     /// EPERM without `CAP_NET_RAW`; ENODEV if the interface does not exist; ENOPROTOOPT if the
     /// kernel does not support [`PacketSocketOptions::incoming_only`].
     pub fn open(index: IfIndex, options: &PacketSocketOptions) -> io::Result<Self> {
+        let request = Request::Packet(PacketRequest {
+            index: index.get(),
+            promiscuous: options.promiscuous,
+            incoming_only: options.incoming_only,
+            buffer_len: options.buffer_len,
+            send_buffer_len: options.send_buffer_len,
+        });
+        // A filter must be there before the first packet.
+        if options.filter.is_none()
+            && let Some(fd) = broker::open(&request, &broker::with(&options.netns))
+        {
+            let fd = fd?;
+            let has_vnet_header = sys::packet_socket::set_vnet_header(fd.as_fd()).is_ok();
+            return Ok(Self { fd, has_vnet_header, seen: PacketStatistics::default() });
+        }
         let socket = Self::unbound(options)?;
         if let Some(len) = options.buffer_len
             && sockopt::set_socket_recv_buffer_size_force(&socket, len).is_err()
         {
             sockopt::set_socket_recv_buffer_size(&socket, len)?;
+        }
+        if let Some(len) = options.send_buffer_len
+            && sockopt::set_socket_send_buffer_size_force(&socket, len).is_err()
+        {
+            sockopt::set_socket_send_buffer_size(&socket, len)?;
         }
         sys::packet_socket::set_aux_data(socket.as_fd())?;
         sys::packet_socket::set_time_stamps(socket.as_fd(), true)?;
@@ -237,6 +261,12 @@ impl PacketSocket {
         self.seen.passed += u64::from(passed);
         self.seen.dropped += u64::from(dropped);
         Ok(self.seen)
+    }
+}
+
+impl From<PacketSocket> for OwnedFd {
+    fn from(socket: PacketSocket) -> Self {
+        socket.fd
     }
 }
 

@@ -13,7 +13,7 @@ use rustix::thread::UnshareFlags;
 use std::fmt;
 use std::fs;
 use std::io;
-use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 use std::os::unix::process::{CommandExt, ExitStatusExt};
 use std::process::{Command, ExitStatus};
 use std::time::Duration;
@@ -129,7 +129,27 @@ impl Child {
             let is_alone = set_parent_process_death_signal(Some(Signal::KILL)).is_ok()
                 && getppid() == Some(parent)
                 && block_all_signals().is_ok()
-                && sys::process::close_all_but(kept.as_fd()).is_ok();
+                && sys::process::close_all_but(&[kept.as_raw_fd()]).is_ok();
+            if is_alone { work(kept) } else { u8::MAX }
+        })
+    }
+
+    /// As [`Self::fork_apart`], with several descriptors. It writes to standard error as this process does.
+    ///
+    /// # Errors
+    /// As [`Self::fork`].
+    pub fn fork_beside(
+        kept: Vec<OwnedFd>,
+        work: impl FnOnce(Vec<OwnedFd>) -> u8,
+    ) -> io::Result<Self> {
+        require_one_thread()?;
+        let parent = rustix::process::getpid();
+        Self::fork_here(|| {
+            let numbers: Vec<_> = kept.iter().map(AsRawFd::as_raw_fd).chain([2]).collect();
+            let is_alone = set_parent_process_death_signal(Some(Signal::KILL)).is_ok()
+                && getppid() == Some(parent)
+                && block_all_signals().is_ok()
+                && sys::process::close_all_but(&numbers).is_ok();
             if is_alone { work(kept) } else { u8::MAX }
         })
     }
@@ -174,8 +194,7 @@ impl Child {
         Self::of(Pid::from_child(&command.spawn()?))
     }
 
-    /// As [`Self::spawn`], but the parent of the program is the process that takes orphans, a service manager for instance.
-    /// A copy of this process, which may have threads, starts it and ends.
+    /// As [`Self::spawn`], as an orphan: its parent is a service manager, or process 1. This process may have threads.
     ///
     /// # Errors
     /// As [`Self::spawn`].
@@ -193,15 +212,23 @@ impl Child {
             0
         })?;
         drop(theirs);
-        let mut number = [0; 4];
-        if let Some(ours) = &ours {
-            rustix::io::retry_on_intr(|| rustix::io::read(ours, &mut number))?;
-        }
+        let mut number = (-libc::EIO).to_ne_bytes();
+        let reader = ours.as_ref().ok_or(rustix::io::Errno::BADF)?;
+        rustix::io::retry_on_intr(|| rustix::io::read(reader, &mut number))?;
         let number = i32::from_ne_bytes(number);
         let spawned = Pid::from_raw(number.max(0)).map(Self::of);
         drop(ours);
         starter.wait()?;
         spawned.unwrap_or_else(|| Err(io::Error::from_raw_os_error(-number)))
+    }
+
+    /// A process that another one has started and passed on: its number and its pidfd. EINVAL: it is no number.
+    ///
+    /// # Errors
+    /// See above.
+    pub fn adopt(pid: u32, pidfd: OwnedFd) -> io::Result<Self> {
+        let pid = i32::try_from(pid).ok().and_then(Pid::from_raw);
+        Ok(Self { pid: pid.ok_or(io::ErrorKind::InvalidInput)?, pidfd })
     }
 
     /// Its number.
@@ -266,6 +293,11 @@ pub fn shell_status(status: WaitStatus) -> u8 {
         (None, None) => 255,
     };
     u8::try_from(number).unwrap_or(255)
+}
+
+/// Has a program start with no signal blocked, whichever this process blocks.
+pub fn unblock_signals_of(command: &mut Command) {
+    sys::process::unblock_signals_of(command);
 }
 
 /// The shortest time slice that the kernel grants (`kernel/sched/syscalls.c`).
@@ -373,6 +405,35 @@ impl AsFd for SignalReader {
     fn as_fd(&self) -> BorrowedFd<'_> {
         self.0.as_fd()
     }
+}
+
+/// The version of Landlock of this kernel; 0 without it.
+#[must_use]
+pub fn landlock_version() -> u32 {
+    sys::sandbox::landlock_version()
+}
+
+/// Whether this kernel filters system calls (seccomp).
+#[must_use]
+pub fn has_seccomp_filters() -> bool {
+    sys::sandbox::has_seccomp_filters()
+}
+
+/// Has a system call that seccomp forbids (`SECCOMP_RET_TRAP`) end this process by SIGSYS, after a message with the name that
+/// `name_of` knows for its number.
+///
+/// # Errors
+/// None in practice.
+pub fn report_forbidden_calls(name_of: fn(std::ffi::c_long) -> &'static str) -> io::Result<()> {
+    sys::sandbox::report_forbidden_calls(name_of)
+}
+
+/// Asks the kernel to let the parent trace this process: for tests, of a sandbox that forbids it.
+///
+/// # Errors
+/// EPERM.
+pub fn trace_me() -> io::Result<()> {
+    sys::sandbox::trace_me()
 }
 
 fn require_one_thread() -> io::Result<()> {

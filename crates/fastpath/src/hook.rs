@@ -36,7 +36,7 @@ pub enum Hook {
 /// A program on an interface; it goes when this is dropped. A filter's removal needs `CAP_NET_ADMIN` then too.
 #[derive(Debug)]
 pub struct Attached {
-    _way: Way,
+    way: Way,
 }
 
 #[derive(Debug)]
@@ -47,6 +47,12 @@ enum Way {
 }
 
 impl Attached {
+    /// Whether its removal needs `CAP_NET_ADMIN`: without tcx it does not go with its descriptor.
+    #[must_use]
+    pub fn needs_rights(&self) -> bool {
+        matches!(self.way, Way::Filter(_))
+    }
+
     pub(crate) fn new(
         program: &IngressProgram,
         netns: &Netns,
@@ -61,7 +67,7 @@ impl Attached {
             Some(Ok(link)) => Way::Link(link),
             _ => Way::Filter(netns.run(|| Filter::new(Netlink::open()?, index, program))??),
         };
-        Ok(Self { _way: way })
+        Ok(Self { way })
     }
 }
 

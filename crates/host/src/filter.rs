@@ -1,12 +1,11 @@
 //! Filters in tcpdump's syntax: tcpdump compiles them, without privilege and without an interface.
 
+use crate::helper;
 use adit_device::{ClassicFilter, FilterError};
 use adit_runtime::format::pcapng::LinkType;
 use adit_runtime::record::text::printable;
 use std::fmt;
 use std::io;
-use std::os::unix::process::CommandExt;
-use std::process::{Command, Stdio};
 
 /// A filter and the text that it was compiled from.
 #[derive(Clone, Debug)]
@@ -32,21 +31,13 @@ impl Filter {
         if expression.trim().is_empty() {
             return Ok(None);
         }
-        let output = Command::new("tcpdump")
-            .args(["-y", link.name(), "-s", &snap_len.to_string(), "-ddd", "--", &expression])
-            .env("LC_ALL", "C")
-            // Ctrl-C in a terminal ends this program in order, not its tcpdump.
-            .process_group(0)
-            .stdin(Stdio::null())
-            .output()
-            .map_err(CompileError::Tcpdump)?;
-        if !output.status.success() {
-            let message = String::from_utf8_lossy(&output.stderr);
-            let message = message.lines().last().unwrap_or_default();
-            let message = message.trim_start_matches("tcpdump: ").to_owned();
+        let compiled = helper::compile(link.name(), snap_len, &expression);
+        let compiled = compiled.map_err(CompileError::Tcpdump)?;
+        if !compiled.is_success {
+            let message = compiled.error.trim_start_matches("tcpdump: ").to_owned();
             return Err(CompileError::Expression { expression, message });
         }
-        match String::from_utf8_lossy(&output.stdout).parse() {
+        match compiled.output.parse() {
             Ok(program) => Ok(Some(Self { expression, program })),
             Err(source) => Err(CompileError::Program { expression, source }),
         }

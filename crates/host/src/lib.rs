@@ -21,6 +21,9 @@
 //! | [`changes`] | addresses, routes, rules, filters, devices, as a list of actions |
 //! | [`namespace`] | namespaces without root, a command in them, devices in those of others |
 //! | [`sandbox`] | takes from a program what it needs no more |
+//! | [`filter`] | filters in the syntax of tcpdump |
+//! | [`health`] | what is wrong with a program that runs, and why |
+//! | [`helper`] | the process that keeps the privileges, and does what was asked for at the start |
 //! | [`name`] | names of running programs, and that there is one of each |
 //! | [`journal`] | the last events of a program, numbered |
 //! | [`notify`] | what a service manager is sent |
@@ -28,13 +31,14 @@
 //! | [`filter`] | filters in tcpdump's syntax, compiled by it |
 //! | [`error`], [`problem`] | failures with code, cause and remedy; mistakes of a configuration with their place |
 //! | [`text`] | text from outside, for a terminal |
-//! | [`wire`] | actions as bytes, for another process |
 #![forbid(unsafe_code)]
 
 pub mod changes;
 pub mod error;
 pub mod file;
 pub mod filter;
+pub mod health;
+pub mod helper;
 pub mod journal;
 pub mod name;
 pub mod namespace;
@@ -42,7 +46,6 @@ pub mod notify;
 pub mod problem;
 pub mod sandbox;
 pub mod text;
-pub mod wire;
 
 /// The example of the README.
 #[cfg(doctest)]

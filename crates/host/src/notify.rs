@@ -5,6 +5,7 @@ use rustix::time::{Itimerspec, TimerfdClockId, TimerfdFlags, TimerfdTimerFlags, 
 use std::io;
 use std::os::linux::net::SocketAddrExt;
 use std::os::unix::net::{SocketAddr, UnixDatagram};
+use std::sync::OnceLock;
 use std::time::Duration;
 
 /// A message.
@@ -49,11 +50,21 @@ pub fn notify(status: Status) {
         None => SocketAddr::from_pathname(&path),
     };
     // A manager that has gone is not worth more than this.
-    let _ = address.and_then(|address| {
-        let socket = UnixDatagram::unbound()?;
-        socket.set_nonblocking(true)?;
-        socket.send_to_addr(text.as_bytes(), &address)
+    let _ = address.and_then(|address| match socket() {
+        Some(socket) => socket.send_to_addr(text.as_bytes(), &address),
+        None => Ok(0),
     });
+}
+
+/// The socket that messages are sent from: opened once, before a sandbox forbids it.
+pub fn socket() -> Option<&'static UnixDatagram> {
+    static SOCKET: OnceLock<Option<UnixDatagram>> = OnceLock::new();
+    let open = || {
+        std::env::var_os("NOTIFY_SOCKET")?;
+        let socket = UnixDatagram::unbound().ok()?;
+        socket.set_nonblocking(true).ok().map(|()| socket)
+    };
+    SOCKET.get_or_init(open).as_ref()
 }
 
 /// The timer of a loop that a service manager watches (`WatchdogSec=`): a loop that hangs stops sending

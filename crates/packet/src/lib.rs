@@ -8,6 +8,7 @@
 //!   ones. [`Headers`] finds all headers of a packet in one pass; [`FlowKey`] identifies its flow.
 //! - [`VnetHeader`], [`SuperPacket`], [`Coalescer`]: super-packets, segmented and joined.
 //! - [`checksum`], [`Toeplitz`]: the Internet checksum, and the RSS hash.
+//! - [`filter`]: filters of classic BPF.
 //! - [`IpPrefix`], [`MacAddr`], [`units`]: addresses and quantities as text.
 //!
 //! Words: a *frame* is layer 2, a *packet* layer 3. No function panics on any input.
@@ -26,7 +27,9 @@ pub mod checksum;
 mod coalesce;
 mod ecn;
 mod ethernet;
+pub mod filter;
 mod flow;
+mod hardware;
 pub mod icmp;
 pub mod ip_protocol;
 mod ipv4;
@@ -52,6 +55,7 @@ pub use coalesce::{Coalescer, Train, Trains};
 pub use ecn::Ecn;
 pub use ethernet::{Ethernet, EthernetHeader, VlanTag, ether_type};
 pub use flow::{FlowKey, Headers, IpVersion};
+pub use hardware::{HARDWARE_ADDRESS_LEN_MAX, HardwareAddress, HardwareType};
 pub use icmp::{Icmp, IcmpHeader, Neighbour, NeighbourKind};
 pub use ipv4::{Ipv4, Ipv4Header, Ipv4Mut};
 pub use ipv6::{Fragment, Ipv6, Ipv6Header, Ipv6Mut, UpperLayer};

@@ -120,20 +120,48 @@ pub use wake::priority::RaisedPriority;
 pub use wake::reactor::{Interest, Token};
 pub use wake::signals::{Signal, Signals};
 
-/// The system calls that a loop with open ports makes, by name: the lists stand beside the code that makes
+pub use socket::udp::ask_for_the_kernel;
+
+/// The system calls that a loop makes whose ports are devices, by name: the lists stand beside the code that makes
 /// them. For a seccomp filter.
-pub fn syscalls() -> impl Iterator<Item = &'static [&'static str]> {
+pub fn loop_syscalls() -> impl Iterator<Item = &'static [&'static str]> {
     [
         wake::reactor::SYSCALLS,
         wake::clock::SYSCALLS,
         wake::mailbox::SYSCALLS,
         wake::links::SYSCALLS,
         port::kinds::device::SYSCALLS,
-        record::sink::SYSCALLS,
-        socket::flow::SYSCALLS,
-        socket::splice::SYSCALLS,
     ]
     .into_iter()
+}
+
+/// Those of the other kinds of ports, which another process opens.
+pub fn port_syscalls() -> impl Iterator<Item = &'static [&'static str]> {
+    [
+        port::kinds::interface::SYSCALLS,
+        port::kinds::unix::SYSCALLS,
+        port::datagram::SYSCALLS,
+        socket::udp::SYSCALLS,
+        runner::accelerator::SYSCALLS,
+    ]
+    .into_iter()
+    .chain(record_syscalls())
+}
+
+/// Those of recordings.
+pub fn record_syscalls() -> impl Iterator<Item = &'static [&'static str]> {
+    [record::rotate::SYSCALLS, record::sink::SYSCALLS].into_iter()
+}
+
+/// Those of sockets to peers, and of streams of messages.
+pub fn peer_syscalls() -> impl Iterator<Item = &'static [&'static str]> {
+    [peer::sockets::SYSCALLS, port::messages::SYSCALLS].into_iter()
+}
+
+/// Those of a loop whose engine has flows, which opens their sockets.
+pub fn syscalls() -> impl Iterator<Item = &'static [&'static str]> {
+    let flows = [record::sink::SYSCALLS, socket::flow::SYSCALLS, socket::splice::SYSCALLS];
+    loop_syscalls().chain(flows)
 }
 
 /// The example of the README.

@@ -1,11 +1,18 @@
 //! Panics: each is a bug and ends the program, after the owner of the loop has undone its changes.
 
-use rustix::process::{Signal, getpid, kill_process};
-use std::io;
+use rustix::process::getpid;
+use std::io::{self, Write as _};
 use std::panic::{AssertUnwindSafe, catch_unwind, set_hook, take_hook};
 use std::sync::atomic::{AtomicBool, Ordering};
 
 static IS_ENDING: AtomicBool = AtomicBool::new(false);
+
+static HAS_BACKTRACE: AtomicBool = AtomicBool::new(true);
+
+/// From here on a panic has no backtrace: a sandbox forbids the system calls for it.
+pub fn forbid_backtraces() {
+    HAS_BACKTRACE.store(false, Ordering::Relaxed);
+}
 
 /// From here on a panic of any thread but the first ends the program as SIGTERM does, which ends a loop in
 /// order.
@@ -13,10 +20,17 @@ pub fn end_in_order() {
     let tell = take_hook();
     set_hook(Box::new(move |panic| {
         IS_ENDING.store(true, Ordering::Release);
-        tell(panic);
+        if HAS_BACKTRACE.load(Ordering::Relaxed) {
+            tell(panic);
+        } else {
+            // As the standard library, but that it reads the program's own file for a backtrace.
+            let thread = std::thread::current();
+            let name = thread.name().unwrap_or("<unnamed>");
+            let _ = writeln!(io::stderr(), "\nthread '{name}' {panic}");
+        }
         if rustix::thread::gettid() != getpid() {
-            // A process may always signal itself.
-            let _ = kill_process(getpid(), Signal::TERM);
+            // Whichever thread handles it. A process may always signal itself, also in a sandbox.
+            let _ = signal_hook::low_level::raise(signal_hook::consts::SIGTERM);
         }
     }));
 }

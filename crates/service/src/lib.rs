@@ -24,7 +24,7 @@
 //!     ..Plan::default()
 //! };
 //! let wanted = plan.read()?;
-//! switch::run(plan, wanted, Events::new(Log))?;
+//! switch::run(plan, wanted, &Sandbox::off(), Events::new(Log))?;
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
 //!
@@ -34,31 +34,33 @@
 //! |---|---|
 //! | [`supervisor`] | runs a [`Service`](supervisor::Service): loop, control socket, reload, background work |
 //! | [`switch`], [`link`] | the two services of this crate |
+//! | [`confine`] | what a service needs in its sandbox |
 //! | [`config`] | reads TOML, words and JSON with all errors at once, each with its place |
 //! | [`control`] | JSON over HTTP on a unix socket: names, server, client |
 //! | [`metrics`] | what services count, as text for Prometheus |
 //! | [`event`], [`journal`], [`log`] | what a service reports by itself, the last of it with numbers, what is logged |
 //! | [`netem`] | the settings of an emulated link as text, and its report |
 //! | [`nat`] | the NAT as a service, and as a port |
-//! | [`health`] | what is wrong with a service, judged by its reports |
 //! | [`kinds`] | the kinds of port: those of the runtime, and the NAT |
-//! | [`host`], [`namespace`], [`sandbox`], [`error`], [`file`](mod@file), [`filter`], [`text`] | those of [`adit_host`] |
+//! | [`host`], [`namespace`], [`sandbox`], [`helper`], [`error`], [`file`](mod@file), [`filter`], [`health`], [`text`] | those of [`adit_host`] |
 //!
 //! Nothing here prints or parses arguments, and nothing on the loop's thread opens a file, runs a program
 //! or resolves a name.
 
 #![forbid(unsafe_code)]
 
-pub use adit_host::{changes as host, error, file, filter, journal, namespace, sandbox, text};
+pub use adit_host::{
+    changes as host, error, file, filter, health, helper, journal, namespace, sandbox, text,
+};
 
 #[cfg(test)]
 #[path = "../../packet/tests/cases/mod.rs"]
 mod cases;
 pub mod config;
+pub mod confine;
 pub mod control;
 pub mod event;
 pub mod exercise;
-pub mod health;
 pub mod kinds;
 pub mod link;
 pub mod log;

@@ -38,6 +38,7 @@
 //! | [`attach`], [`serve`] | a NAT for a namespace that is there, or for virtual machines and TAPs |
 //! | [`drop_in`] | the way out of a namespace, in place of other programs |
 //! | [`up`], [`down`] | start and end; what a killed tunnel left |
+//! | `confine` | what a tunnel needs in its sandbox, and what its helper allows |
 //! | [`upgrade`] | a running tunnel continues as the program that is installed now |
 //! | `memory` | keys stay out of core files and swap |
 //! | [`address`], [`history`], [`rates`], [`state`], [`uapi`] | the reported state, as JSON and in the protocol of `wg` |
@@ -47,6 +48,7 @@
 pub mod address;
 pub mod attach;
 mod cipher;
+pub mod confine;
 pub mod daemon;
 pub mod down;
 pub mod drop_in;

@@ -14,6 +14,7 @@ use adit_runtime::{PeerCounters, PeerSockets, Runner};
 use adit_service::control::http::Request;
 use adit_service::control::page;
 use adit_service::error::Result;
+use adit_service::sandbox::{self, SandboxState};
 use adit_tunnel::{PeerConfig, PeerMode, PeerStatus, PostQuantumStatus, PublicKey};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -28,6 +29,9 @@ pub struct View {
     /// Its public key; absent if it has no private one.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub public_key: Option<String>,
+    /// The sandbox that its process is in.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub sandbox: Option<SandboxState>,
     /// The UDP port that it listens on.
     pub listen_port: u16,
     /// The IP MTU of its device.
@@ -258,6 +262,7 @@ pub fn view(
     let tunnel = &runner.engine().tunnel;
     View {
         ifname,
+        sandbox: sandbox::state(),
         public_key: tunnel.public_key().map(|key| key.to_base64().to_string()),
         listen_port: runner.peers().map_or(0, PeerSockets::port),
         mtu,

@@ -2,8 +2,10 @@
 
 use crate::exit::Exit;
 use adit_service::error::{Error, Result};
+use adit_service::helper;
 use rustix::fs::{Mode, OFlags};
 use std::io::{Read, Write};
+use std::os::fd::OwnedFd;
 use std::process::{Command, Stdio};
 
 /// What the background process writes when it is ready; its exit status for the parent follows, a byte.
@@ -40,11 +42,11 @@ pub(super) fn detach() -> Result<Exit> {
     Ok(code.and_then(Exit::from_code).filter(|exit| *exit != Exit::Ok).unwrap_or(Exit::Refused))
 }
 
-/// Outlives the terminal, and prepares the log for the time after [`notify_ready`].
-pub(super) fn leave_terminal() {
-    // The call fails only if we lead a session already, which is fine.
-    let _ = rustix::process::setsid();
-    adit_log::prepare_to_detach();
+/// A process in the background whose parent waits until it is ready.
+#[derive(Debug)]
+pub(super) struct Detached {
+    /// Opened before a sandbox forbids it.
+    null: Option<OwnedFd>,
 }
 
 /// Logs to where a program in the background does, from the start on: nobody waits for this one.
@@ -53,22 +55,33 @@ pub(super) fn continue_in_background() {
     adit_log::detach(|| {});
 }
 
-/// Lets the waiting parent exit with a status once all that was logged is printed, and closes its descriptors, but not
-/// a file as standard error. Later messages go there, or to the journal.
-pub(super) fn notify_ready(exit: Exit) {
-    adit_log::detach(move || close_standard(exit));
-}
+impl Detached {
+    /// Outlives the terminal, and prepares the log for the time after [`Detached::notify_ready`].
+    pub(super) fn leave_terminal() -> Self {
+        // The call fails only if we lead a session already, which is fine.
+        let _ = rustix::process::setsid();
+        adit_log::prepare_to_detach();
+        Self { null: rustix::fs::open("/dev/null", OFlags::RDWR, Mode::empty()).ok() }
+    }
 
-fn close_standard(exit: Exit) {
-    let answer = [READY, &[exit.code()]].concat();
-    // The parent may be gone.
-    let _ = std::io::stdout().lock().write_all(&answer).and_then(|()| std::io::stdout().flush());
-    let null = rustix::fs::open("/dev/null", OFlags::RDWR, Mode::empty());
-    if let Ok(null) = null {
-        let _ = rustix::stdio::dup2_stdin(&null);
-        let _ = rustix::stdio::dup2_stdout(&null);
-        if !adit_log::is_stderr_a_file() {
-            let _ = rustix::stdio::dup2_stderr(&null);
+    /// Lets the waiting parent exit with a status once all that was logged is printed, and closes its descriptors, but
+    /// not a file as standard error. Later messages go there, or to the journal.
+    pub(super) fn notify_ready(self, exit: Exit) {
+        adit_log::detach(move || self.close_standard(exit));
+    }
+
+    fn close_standard(&self, exit: Exit) {
+        let answer = [READY, &[exit.code()]].concat();
+        // The parent may be gone.
+        let _ =
+            std::io::stdout().lock().write_all(&answer).and_then(|()| std::io::stdout().flush());
+        if let Some(null) = &self.null {
+            let _ = rustix::stdio::dup2_stdin(null);
+            let _ = rustix::stdio::dup2_stdout(null);
+            if !adit_log::is_stderr_a_file() {
+                let _ = rustix::stdio::dup2_stderr(null);
+            }
         }
+        helper::installed().into_iter().for_each(|helper| helper.detach());
     }
 }

@@ -1,6 +1,7 @@
 //! `adit capture`.
 
 use crate::color::Color;
+use crate::commands::sandbox::SandboxArgs;
 use crate::context::Context;
 use crate::exit::Exit;
 use crate::output::{Output, table};
@@ -11,7 +12,7 @@ use adit_capture::extcap::{Call, Interface};
 use adit_capture::lab;
 use adit_capture::read::{ReadError, Reading};
 use adit_capture::reply::Responder;
-use adit_capture::run::{Capture, EndError, Outputs, Show, signals};
+use adit_capture::run::{Capture, EndError, Outputs, Show, needs, signals};
 use adit_capture::source::{Fate, OpenError, Source, Wanted, link_type_of_hardware};
 use adit_capture::units::{parse_length, parse_size, parse_time};
 use adit_decode::Summary;
@@ -28,6 +29,7 @@ use adit_service::control::client::Client;
 use adit_service::error::{Entry, Error, Kind, Result};
 use adit_service::filter::{CompileError, Filter};
 use adit_service::log::TargetId;
+use adit_service::sandbox;
 use clap::ValueEnum;
 use schemars::JsonSchema;
 use serde::Serialize;
@@ -132,6 +134,8 @@ pub(crate) struct Args {
     #[arg(long, conflicts_with_all = ["name", "interface", "read", "write", "list_interfaces"])]
     install_extcap: bool,
     #[command(flatten)]
+    sandbox: SandboxArgs,
+    #[command(flatten)]
     log: LogArgs,
 }
 
@@ -227,6 +231,7 @@ impl Args {
             snap_len: self.snaplen,
             count: self.count,
             duration: self.duration,
+            sandbox: self.sandbox.level,
         };
         let (summary, charts, result) = reading.run();
         match result {
@@ -284,6 +289,13 @@ impl Args {
             count: self.count,
             interface: (source.name().to_string(), source.link_type()),
         };
+        let mut needs = needs();
+        if let (Some(Target::File(path)), true) = (self.target(), rotation.is_on()) {
+            needs.writes_beside(&path);
+        }
+        if let Some(lacking) = sandbox::enter(self.sandbox.level, &needs)? {
+            output.note(format_args!("warning: {lacking}"));
+        }
         let name = outputs.interface.0.clone();
         let capture = Capture { signals, source, responder, duration: self.duration, outputs };
         events.start();
@@ -541,6 +553,7 @@ fn extcap_args(
         text.trim().parse().map_err(|error| Error::usage(format!("'{text}': {error}")))
     });
     Ok(Args {
+        sandbox: SandboxArgs::default(),
         name,
         filter: vec![filter],
         interface: None,
@@ -593,6 +606,7 @@ fn read_error(error: ReadError) -> Error {
     match error {
         ReadError::File(path, error) => Error::io("read", path.display(), &error),
         ReadError::Filter(error) => filter_error(error),
+        ReadError::Sandbox(error) => error,
         ReadError::TwoLinkTypes => {
             Error::usage("the file has Ethernet frames and packets without Ethernet headers")
                 .hint("A recording of adit has one of them. Omit -w to show both.")

@@ -9,6 +9,7 @@ use adit_service::error::{Error, Report, Result};
 use adit_service::host::filter::TableId;
 use adit_service::host::stale::filter_tables;
 use adit_service::namespace::try_splice;
+use adit_service::sandbox::{landlock, seccomp};
 use rustix::net::{AddressFamily, SocketType};
 use schemars::JsonSchema;
 use serde::Serialize;
@@ -98,6 +99,7 @@ impl Args {
             "create a TAP device in a new user namespace, in a child process",
             "create a TAP device in a new network namespace and set its offloads",
             "open an ICMP echo socket",
+            "ask for the version of Landlock, and for seccomp",
             "set up the splice datapath in a new user namespace, in a child process",
             "list the tables of the packet filter",
         ];
@@ -127,6 +129,7 @@ pub(super) fn findings() -> Findings {
     checks.extend(features());
     checks.push(trial());
     checks.push(pings());
+    checks.push(sandbox());
     checks.push(splices());
     checks.extend(kill_switches());
     let ok = checks.iter().all(|check| check.state != State::Failed);
@@ -172,6 +175,29 @@ fn module() -> Check {
              kernel must be built with CONFIG_TUN.",
         )
     }
+}
+
+/// What this kernel offers to restrict a program that moves packets.
+fn sandbox() -> Check {
+    let name = "sandbox";
+    let (landlock, seccomp) = (landlock::version(), seccomp::is_offered());
+    let detail = format!(
+        "{}; {}; no_new_privs and dropped capabilities",
+        match landlock {
+            0 => "no Landlock".to_owned(),
+            1..=3 => format!("Landlock {landlock}: files"),
+            4..=5 => format!("Landlock {landlock}: files, TCP"),
+            _ => format!("Landlock {landlock}: files, TCP, abstract sockets"),
+        },
+        if seccomp { "seccomp" } else { "no seccomp" },
+    );
+    if landlock > 0 && seccomp {
+        return Check::ok(name, detail);
+    }
+    let remedy = "Landlock needs Linux 5.13 with CONFIG_SECURITY_LANDLOCK, and 'landlock' in the boot parameter \
+                  lsm=; seccomp needs CONFIG_SECCOMP_FILTER and x86-64, AArch64 or RISC-V. Without them, \
+                  programs run with the rest; '--sandbox require' refuses to.";
+    Check::limited(name, detail, remedy)
 }
 
 /// The library diagnoses why /dev/net/tun does not open.

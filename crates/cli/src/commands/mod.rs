@@ -20,6 +20,7 @@ mod netem;
 mod report;
 mod run;
 mod running;
+mod sandbox;
 mod schema;
 mod status;
 mod switch;

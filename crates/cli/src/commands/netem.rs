@@ -1,6 +1,7 @@
 //! `adit netem`.
 
 use crate::commands::running::{Named, Which, ask, link_value, list, send, with_folder};
+use crate::commands::sandbox::SandboxArgs;
 use crate::commands::web::Web;
 use crate::context::Context;
 use crate::exit::Exit;
@@ -21,6 +22,7 @@ use adit_service::netem::keys::{KEYS, ProfileKey};
 use adit_service::netem::profile;
 use adit_service::netem::profile::Profiles;
 use adit_service::netem::report::LinkStatus;
+use adit_service::sandbox::Sandbox;
 use clap::{ArgMatches, FromArgMatches, Subcommand};
 use schemars::JsonSchema;
 use serde::Serialize;
@@ -73,6 +75,8 @@ struct RunArgs {
     /// Random seed, for reproducible runs
     #[arg(long, value_name = "N")]
     seed: Option<u64>,
+    #[command(flatten)]
+    sandbox: SandboxArgs,
     #[command(flatten)]
     web: Web,
     #[command(flatten)]
@@ -224,8 +228,9 @@ impl RunArgs {
         if context.is_rehearsal(&link::actions(&wanted))? {
             return Ok(Exit::Ok);
         }
+        let sandbox = Sandbox::prepare(self.sandbox.level, link::policy(&plan))?;
         let events = self.log.begin(&context.output, TargetId::NETEM, Json::Stdout)?;
-        let status = link::run(plan, wanted, events)?;
+        let status = link::run(plan, wanted, &sandbox, events)?;
         if context.output.json {
             context.output.value(&Event::Report { link: Box::new(status) })?;
         } else {

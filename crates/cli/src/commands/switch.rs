@@ -3,6 +3,7 @@
 mod save;
 
 use crate::commands::running::{Named, SWITCH, Which, ask, list, pages, send, with_folder};
+use crate::commands::sandbox::SandboxArgs;
 use crate::commands::web::Web;
 use crate::context::Context;
 use crate::exit::Exit;
@@ -17,6 +18,7 @@ use adit_service::control::name::Name;
 use adit_service::error::{Error, Result};
 use adit_service::kinds;
 use adit_service::log::TargetId;
+use adit_service::sandbox::Sandbox;
 use adit_service::switch;
 use adit_service::switch::keys;
 use adit_service::switch::model;
@@ -92,6 +94,8 @@ struct RunArgs {
     /// Let the kernel forward between dev: ports where nothing else is done with a frame
     #[arg(long, value_name = "auto|off|require")]
     accelerate: Option<String>,
+    #[command(flatten)]
+    sandbox: SandboxArgs,
     #[command(flatten)]
     log: LogArgs,
     #[command(flatten)]
@@ -285,8 +289,9 @@ impl RunArgs {
         if context.is_rehearsal(&switch_plan::actions(&wanted))? {
             return Ok(Exit::Ok);
         }
+        let sandbox = Sandbox::prepare(self.sandbox.level, switch::policy(&plan))?;
         let events = self.log.begin(&context.output, TargetId::SWITCH, Json::Stdout)?;
-        switch::run(plan, wanted, events).map(|()| Exit::Ok)
+        switch::run(plan, wanted, &sandbox, events).map(|()| Exit::Ok)
     }
 }
 

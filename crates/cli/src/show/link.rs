@@ -23,6 +23,7 @@ pub(crate) fn status(output: &Output, status: &LinkStatus) -> String {
         names.join(" and "),
         status.seed
     )];
+    text.extend(status.sandbox.as_ref().map(|sandbox| format!("sandbox: {sandbox}")));
     let name = |at: usize| status.ports.get(at).map_or(String::new(), |end| clean(&end.name));
     text.extend(lines(&status.a_to_b, &format!("{} to {}", name(0), name(1))));
     text.extend(lines(&status.b_to_a, &format!("{} to {}", name(1), name(0))));

@@ -57,6 +57,9 @@ pub(crate) fn status(nat: &Nat) -> Vec<String> {
         let count = all.connections;
         add("spliced", format!("{count} in all, {sent} bytes from the inside, {received} to it"));
     }
+    if let Some(sandbox) = &nat.sandbox {
+        add("sandbox", sandbox.to_string());
+    }
     add("packets", format!("{} from the inside, {} to it", nat.received, nat.sent));
     for (why, count) in &nat.dropped {
         add("dropped", format!("{count}: {}", clean(why)));

@@ -31,6 +31,7 @@ pub(crate) fn switch(output: &Output, show: &model::Switch) -> String {
     }
     lines.extend(table(&rows));
     lines.extend(show.kernel.iter().flat_map(kernel));
+    lines.extend(show.sandbox.as_ref().map(|sandbox| format!("sandbox: {sandbox}")));
     if show.ports.iter().any(|port| port.netem.is_some()) {
         lines.push(format!("emulated links: seed {}", show.seed));
     }

@@ -16,6 +16,7 @@ mod netem;
 mod page;
 mod program;
 mod reload;
+mod sandbox;
 mod save;
 #[path = "../cli/scrape.rs"]
 mod scrape;

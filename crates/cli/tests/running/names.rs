@@ -30,7 +30,7 @@ fn a_second_switch_says_its_name_and_a_port_selects_its_switch() {
         );
     }
     assert_eq!(adit("switch stop --name switch-2"), "'switch-2' stopped\n");
-    assert_eq!(adit("switch show").lines().count(), 3);
+    assert_eq!(adit("switch show").lines().count(), 4);
 }
 
 #[test]

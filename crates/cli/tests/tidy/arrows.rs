@@ -6,9 +6,10 @@ use super::tree::{Sources, Target, Tree};
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 
-const CRATES: [&str; 20] = [
-    "simd", "packet", "chart", "device", "engine", "fastpath", "tunnel", "nat", "sim", "runtime",
-    "decode", "host", "service", "log", "vpn", "topology", "lab", "top", "capture", "cli",
+const CRATES: [&str; 21] = [
+    "simd", "packet", "chart", "broker", "device", "engine", "fastpath", "tunnel", "nat", "sim",
+    "runtime", "decode", "host", "service", "log", "vpn", "topology", "lab", "top", "capture",
+    "cli",
 ];
 
 /// Which folder of a crate may use which: a line for each folder that uses others.
@@ -53,7 +54,12 @@ const FOLDERS: [(&str, &str); 14] = [
         record: format",
     ),
     ("decode", "summary: packet"),
-    ("host", "namespace: changes"),
+    (
+        "host",
+        "namespace: changes
+        helper: changes
+        sandbox: changes helper",
+    ),
     (
         "service",
         "link: config control metrics netem supervisor switch

@@ -2,6 +2,8 @@
 
 use crate::support::{adit, adit_json};
 use crate::world::{Running, World, show, wait_for};
+use adit_device::{Create, DeviceOptions, Mode};
+use adit_service::host::stale::find_stale;
 use std::os::unix::fs::OpenOptionsExt;
 use std::os::unix::process::CommandExt;
 use std::path::Path;
@@ -114,6 +116,33 @@ fn settings_that_others_remove_are_restored() {
     assert_eq!((reply["unchanged"].as_u64(), world.a.state()), (Some(1), before));
     assert!(show("ta").get("missing").is_none());
     assert!(log().lines().count() < 12, "{}", log());
+}
+
+/// A packet filter is stale when nobody has the device that it is named after, whatever the carrier of that is.
+#[test]
+fn a_filter_is_stale_when_nobody_has_its_device() {
+    let world = World::new();
+    for (device, several, is_up) in [("tone", false, true), ("tmany", true, false)] {
+        let more = if several { " multi_queue" } else { "" };
+        world.a.run(&format!("ip tuntap add dev {device} mode tun{more}"));
+        world.a.run(&format!("nft add table ip adit-{device}"));
+        let is_stale = || {
+            let actions = world.a.within(|| find_stale(None, None).unwrap());
+            actions.iter().any(|it| it.to_string() == format!("nft delete table ip adit-{device}"))
+        };
+        if is_up {
+            world.a.run(&format!("ip link set {device} up"));
+        }
+        assert!(is_stale(), "nobody has {device}");
+        let options = DeviceOptions::new(Mode::Tun).name(device.parse().unwrap());
+        let options = options.multi_queue(several).create(Create::Attach);
+        let held = world.a.within(|| options.open().unwrap());
+        held.set_carrier(false).unwrap();
+        assert!(!is_stale(), "{device} has no carrier, but this process");
+        drop(held);
+        assert!(is_stale(), "nobody has {device} any more");
+        world.a.run(&format!("ip tuntap del dev {device} mode tun{more}"));
+    }
 }
 
 /// After a kill no packet leaves outside of the tunnel; any start removes what is left.

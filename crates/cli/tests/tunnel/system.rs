@@ -62,8 +62,10 @@ fn a_start_in_which_a_call_fails_leaves_nothing() {
         for number in [1, 2] {
             let inject = format!("inject={call}:error={error}:when={number}");
             let strace = ["strace", "-f", "-qq", "-o", "/dev/null", "-e", &inject];
-            let words: Vec<&str> =
-                strace.into_iter().chain([ADIT, "-v", "-n", &net, "tunnel", "up", &file]).collect();
+            let words: Vec<&str> = strace
+                .into_iter()
+                .chain([ADIT, "-v", "-n", &net, "tunnel", "up", &file, "--sandbox", "off"])
+                .collect();
             let mut strace = spawn(&world, &words);
             let has_ended = |strace: &mut Running| strace.0.try_wait().unwrap().is_some();
             wait_for("it is up, or ends", || is_up(&world) || has_ended(&mut strace));

@@ -22,7 +22,7 @@ fn copy(guest: &mut Guest, from: &str, to: &str) {
 #[test]
 fn debians_kernel_forwards_for_a_switch() {
     let Some(fixture) = crate::fixture() else { return };
-    adit_device::Netns::enter_new().unwrap();
+    crate::support::enter();
     let folder = Folder::new("vm-kernel");
     let program = folder.path("adit").display().to_string();
     // Without what a debugger needs, which is most of it.

@@ -20,10 +20,14 @@ mod wires;
 #[path = "../tunnel/world.rs"]
 mod world;
 
-use adit_device::Netns;
 use guest::{Guest, Nic};
+use rustix::process::{Pid, Signal, kill_process};
 use std::path::{Path, PathBuf};
 use std::process::Child;
+use std::time::{Duration, Instant};
+
+/// How long a switch may take to end.
+const STOP_TIME_MAX: Duration = Duration::from_secs(10);
 
 /// The folder that `prepare.sh` filled.
 fn fixture() -> Option<PathBuf> {
@@ -55,6 +59,12 @@ impl Switch {
 
 impl Drop for Switch {
     fn drop(&mut self) {
+        // In order, so that its sockets go with it.
+        let _ = kill_process(Pid::from_child(&self.0), Signal::TERM);
+        let end = Instant::now() + STOP_TIME_MAX;
+        while matches!(self.0.try_wait(), Ok(None)) && Instant::now() < end {
+            std::thread::sleep(Duration::from_millis(10));
+        }
         let _ = self.0.kill();
         let _ = self.0.wait();
     }
@@ -80,7 +90,7 @@ fn talk(left: &mut Guest, right: &mut Guest) {
 #[test]
 fn two_machines_talk_over_taps() {
     let Some(fixture) = fixture() else { return };
-    Netns::enter_new().unwrap();
+    support::enter();
     // The other end of a TAP is QEMU's, so the switch joins the interface itself.
     let mut left = Guest::start(&fixture, "10.88.0.2", &Nic::Tap("vm0"));
     let mut right = Guest::start(&fixture, "10.88.0.3", &Nic::Tap("vm1"));
@@ -93,7 +103,7 @@ fn two_machines_talk_over_taps() {
 #[test]
 fn two_machines_talk_over_a_unix_socket() {
     let Some(fixture) = fixture() else { return };
-    Netns::enter_new().unwrap();
+    support::enter();
     let folder = guest::Folder::new("vm-unix");
     let socket = folder.path("switch.sock");
     let _switch = Switch::start(&[&format!("unix:{}", socket.display())]);
@@ -108,7 +118,7 @@ fn two_machines_talk_over_a_unix_socket() {
 #[test]
 fn a_machine_on_a_unix_socket_talks_to_one_on_a_tap() {
     let Some(fixture) = fixture() else { return };
-    Netns::enter_new().unwrap();
+    support::enter();
     let folder = guest::Folder::new("vm-mixed");
     let socket = folder.path("switch.sock");
     let mut left = Guest::start(&fixture, "10.88.0.2", &Nic::Tap("vm0"));

@@ -262,6 +262,16 @@ fn index(at: usize) -> i16 {
     i16::try_from(at).expect("programs assembled here are shorter than 32,768 instructions")
 }
 
+/// Whether an instruction loads a map, and its constant is a descriptor.
+pub(super) fn loads_map(instruction: &Instruction) -> bool {
+    let source = if cfg!(target_endian = "little") {
+        instruction.registers >> 4
+    } else {
+        instruction.registers & 0xf
+    };
+    instruction.code == LD_IMM64 && matches!(source, PSEUDO_MAP_FD | PSEUDO_MAP_VALUE)
+}
+
 const LD_IMM64: u8 = 0x18;
 const LDX_MEM: u8 = 0x61;
 const STX_MEM: u8 = 0x63;

@@ -1,6 +1,7 @@
 //! Programs on what arrives at an interface.
 
 use super::{Instruction, LoadError, load};
+use crate::broker::{self, Request};
 use crate::sys;
 use crate::{IfIndex, Netns};
 use std::ffi::CStr;
@@ -36,9 +37,22 @@ impl IngressProgram {
     /// # Errors
     /// ENODEV: there is no such interface in `netns`; EINVAL on a kernel without tcx (Linux 6.6).
     pub fn attach(&self, netns: &Netns, index: IfIndex) -> io::Result<IngressLink> {
-        let link = netns.run(|| sys::bpf::link_ingress(self.0.as_fd(), index.get()))??;
-        Ok(IngressLink { _link: link })
+        let opened = broker::open(&Request::Ingress(index.get()), &[self.0.as_fd(), netns.as_fd()]);
+        let here = || attach_for_another(self.0.as_fd(), netns, index);
+        Ok(IngressLink { _link: opened.unwrap_or_else(here)? })
     }
+}
+
+/// Runs a program on what arrives at an interface, for another process.
+///
+/// # Errors
+/// As [`IngressProgram::attach`].
+pub fn attach_for_another(
+    program: BorrowedFd<'_>,
+    netns: &Netns,
+    index: IfIndex,
+) -> io::Result<OwnedFd> {
+    netns.run(|| sys::bpf::link_ingress(program, index.get()))?
 }
 
 impl AsFd for IngressProgram {

@@ -4,17 +4,18 @@
 pub mod assembler;
 mod ingress;
 
-use crate::sys;
+use crate::broker::{self, Request};
+use crate::{sys, wire};
 use assembler::{Assembler, Register};
 use std::error::Error;
 use std::ffi::CStr;
 use std::fmt;
 use std::fs;
 use std::io;
-use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd, RawFd};
 
 pub use crate::sys::bpf::{ArrayMap, HashMap, Instruction};
-pub use ingress::{IngressLink, IngressProgram};
+pub use ingress::{IngressLink, IngressProgram, attach_for_another};
 
 /// The maximum length in bytes of the verifier's log that a [`LoadError`] keeps. The log of a
 /// rejected program is the path that the verifier took; only its end, with the reason, matters.
@@ -157,6 +158,9 @@ fn load(
     instructions: &[Instruction],
     licence: &CStr,
 ) -> Result<OwnedFd, LoadError> {
+    if let Some(loaded) = load_elsewhere(prog_type, instructions) {
+        return loaded.map_err(LoadError::from);
+    }
     let load = |log: &mut [u8]| sys::bpf::prog_load(prog_type, instructions, licence, log);
     let source = match load(&mut []) {
         Ok(fd) => return Ok(fd),
@@ -171,6 +175,68 @@ fn load(
         Ok(fd) => Ok(fd),
         Err(_) => Err(LoadError { source, log: text_of(&log) }),
     }
+}
+
+/// The types of programs that this crate loads.
+const TYPES: [u32; 2] = [sys::bpf::PROG_TYPE_SOCKET_FILTER, sys::bpf::PROG_TYPE_SCHED_CLS];
+
+/// The longest BPF program that is loaded for another process: the kernel's limit for users without privileges.
+const INSTRUCTIONS_MAX: usize = 4096;
+
+/// The most entries of a map that is made for another process.
+const ENTRIES_MAX: u32 = 1 << 20;
+
+/// Makes a map for another process.
+///
+/// # Errors
+/// EINVAL: it is none of those that this crate makes; EPERM without `CAP_BPF`.
+pub fn make_map(map: broker::BpfMap) -> io::Result<OwnedFd> {
+    if map.entries_max > ENTRIES_MAX {
+        return Err(io::Error::from_raw_os_error(libc::EINVAL));
+    }
+    sys::bpf::map_create(map)
+}
+
+/// Loads a program for another process; `maps` are those that its instructions have the places of.
+///
+/// # Errors
+/// EINVAL: it is none of those that this crate loads; EBADF: a map is missing; what the verifier refuses.
+pub fn load_for_another(kind: u32, instructions: &[u8], maps: &[OwnedFd]) -> io::Result<OwnedFd> {
+    let instructions: Option<Vec<Instruction>> = wire::decode(instructions);
+    let is_valid =
+        |list: &Vec<Instruction>| list.len() <= INSTRUCTIONS_MAX && TYPES.contains(&kind);
+    let instructions =
+        instructions.filter(is_valid).ok_or_else(|| io::Error::from_raw_os_error(libc::EINVAL))?;
+    let fd = |at: i32| maps.get(usize::try_from(at).ok()?).map(AsRawFd::as_raw_fd);
+    sys::bpf::prog_load(kind, &with_maps(instructions, fd)?, LICENCE, &mut [])
+}
+
+/// The instructions with the constants of those replaced that load a map.
+fn with_maps(
+    mut instructions: Vec<Instruction>,
+    mut replace: impl FnMut(i32) -> Option<i32>,
+) -> io::Result<Vec<Instruction>> {
+    for instruction in instructions.iter_mut().filter(|one| assembler::loads_map(one)) {
+        let other = replace(instruction.immediate);
+        instruction.immediate = other.ok_or_else(|| io::Error::from_raw_os_error(libc::EBADF))?;
+    }
+    Ok(instructions)
+}
+
+/// Has another process load a program, if there is one: its maps are passed on, each once.
+fn load_elsewhere(prog_type: u32, instructions: &[Instruction]) -> Option<io::Result<OwnedFd>> {
+    let mut maps: Vec<RawFd> = Vec::new();
+    let instructions = with_maps(instructions.to_vec(), |fd| {
+        let known = maps.iter().position(|map| *map == fd);
+        let at = known.unwrap_or_else(|| {
+            maps.push(fd);
+            maps.len() - 1
+        });
+        i32::try_from(at).ok()
+    });
+    let request = Request::Program(prog_type, wire::encode(&instructions.ok()?));
+    let maps: Vec<BorrowedFd<'_>> = maps.iter().map(|map| sys::bpf::borrow(*map)).collect();
+    broker::open(&request, &maps)
 }
 
 /// Why the kernel did not load a program.

@@ -3,7 +3,7 @@
 //! E01xx the node, E02xx creating and attaching, E03xx settings, E04xx sending and receiving, E05xx
 //! netlink and namespaces, E06xx descriptors, E09xx the rest.
 
-use super::entry::CauseEntry;
+use super::entry::{CauseEntry, Reported};
 use super::names::{NAME_BYTE, NAME_DOTS, NAME_EMPTY, NAME_LONG, NAME_PERCENT, name_entry};
 use super::table::causes;
 use crate::holders::Holders;

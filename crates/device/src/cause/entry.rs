@@ -17,3 +17,15 @@ pub struct CauseEntry {
     /// What to do: one or more instructions.
     pub remedy: &'static str,
 }
+
+/// A cause that another process found: its entry, and the texts with the details of the failure.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Reported {
+    /// The entry of the catalogue.
+    pub entry: &'static CauseEntry,
+    /// The cause in words.
+    pub text: String,
+    /// What to do.
+    pub remedy: String,
+}

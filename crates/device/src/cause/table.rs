@@ -10,6 +10,8 @@ macro_rules! causes {
         pub enum Cause {
             /// The name is invalid; each rule has its own code, E0201 to E0205.
             Name(NameError),
+            /// What another process found, which did the work for this one.
+            Reported(Reported),
             $(
                 #[doc = concat!($code, ": ", $title, ".")]
                 $variant $({ $($(#[$meta])* $field: $kind_of),+ })?,
@@ -34,6 +36,7 @@ macro_rules! causes {
             pub fn entry(&self) -> &'static CauseEntry {
                 match self {
                     Self::Name(error) => name_entry(*error),
+                    Self::Reported(reported) => reported.entry,
                     $(Self::$variant $({ $($field: _),+ })? => const { &CauseEntry {
                         code: $code,
                         kind: ErrorKind::$kind,

@@ -14,6 +14,7 @@ impl fmt::Display for Cause {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Name(error) => error.fmt(f),
+            Self::Reported(reported) => f.write_str(&reported.text),
             Self::NodeMode { mode, owner, group, uid } => write!(
                 f,
                 "/dev/net/tun has mode {mode:04o}, owner {owner} and group {group}; this process \
@@ -193,6 +194,7 @@ fn flag_names(flags: u32) -> String {
 /// A remedy with the details of the failure; `None` where the catalogue's is as good.
 pub(super) fn remedy(cause: &Cause) -> Option<String> {
     Some(match cause {
+        Cause::Reported(reported) => reported.remedy.clone(),
         Cause::InUse { holders } => {
             let own = |holder: &Holder| holder.pid == std::process::id();
             match holders.list.as_slice() {

@@ -144,7 +144,7 @@ fn find(
     name: &IfName,
     netlink: Option<Netlink>,
 ) -> Result<(Netlink, LinkInfo)> {
-    let there = || ioctls::dev_netns(fd).and_then(Netns::try_from);
+    let there = || Netns::of_device(fd);
     let open = || {
         let netns = there()?;
         if netns.is_same(&Netns::current()?)? { Netlink::open() } else { Netlink::open_in(&netns) }

@@ -9,6 +9,7 @@ use super::uapi::{
     RTM_DELADDR, RTM_GETADDR, RTM_NEWADDR,
 };
 use crate::IfIndex;
+use crate::{wire_as, wire_structs};
 use adit_packet::{IpFamily, IpPrefix, PrefixError};
 use netlink_packet_core::{NLM_F_CREATE, NLM_F_DUMP, NLM_F_EXCL, NLM_F_REPLACE};
 use std::ffi::OsString;
@@ -266,4 +267,10 @@ pub(super) fn decode(body: &[u8]) -> Option<(IfIndex, Address)> {
     address.local = IpPrefix::new(own, prefix_len).ok()?;
     address.peer = remote.filter(|peer| *peer != own);
     Some((index, address))
+}
+
+wire_as! { AddressFlags as u32: |flags| flags.bits(), |bits| Some(Self::from_bits_retain(bits)); }
+wire_as! { Scope as u8: |scope| scope.number(), |number| Some(number.into()); }
+wire_structs! {
+    Address { local, peer, broadcast, scope, label, flags, valid_lifetime, preferred_lifetime }
 }

@@ -1,11 +1,10 @@
 //! Tables of the packet filter that disappear.
 
 use super::message::messages;
-use super::socket::Socket;
+use super::socket::{NETFILTER, Socket};
 use crate::Netns;
 use rustix::io::Errno;
 use rustix::net::RecvFlags;
-use rustix::net::netlink::NETFILTER;
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd};
 
@@ -29,7 +28,7 @@ impl FilterMonitor {
     /// # Errors
     /// EPERM without CAP_NET_ADMIN; EPROTONOSUPPORT on a kernel without nfnetlink.
     pub fn open() -> io::Result<Self> {
-        Socket::open(Some(NETFILTER), GROUP_NFTABLES).map(Self)
+        Socket::open(None, NETFILTER, GROUP_NFTABLES).map(Self)
     }
 
     /// Listens in `netns`. The calling thread stays in its own namespace.
@@ -37,7 +36,7 @@ impl FilterMonitor {
     /// # Errors
     /// As [`FilterMonitor::open`] and [`Netns::run`].
     pub fn open_in(netns: &Netns) -> io::Result<Self> {
-        netns.run(Self::open)?
+        Socket::open(Some(netns), NETFILTER, GROUP_NFTABLES).map(Self)
     }
 
     /// Reads the events that are there, without waiting; whether a table was deleted, or events were lost.

@@ -2,7 +2,6 @@
 
 use super::Netlink;
 use super::flags::{AddrGenMode, LinkFlags, LinkMode, OperState};
-use super::hardware::{HardwareAddress, HardwareType};
 use super::message::{
     Message, Request, attributes, read_i32, read_string, read_u8, read_u32, split,
 };
@@ -17,6 +16,7 @@ use super::uapi::{
     IFLA_OPERSTATE, IFLA_PERM_ADDRESS, IFLA_PROMISCUITY, IFLA_PROP_LIST, IFLA_QDISC, IFLA_STATS64,
     IFLA_TSO_MAX_SEGS, IFLA_TSO_MAX_SIZE, IFLA_TXQLEN, RTEXT_FILTER_VF, RTM_GETLINK, RTM_NEWLINK,
 };
+use super::{HardwareAddress, HardwareType};
 use crate::{IfIndex, IfName};
 use netlink_packet_core::NLM_F_DUMP;
 use std::ffi::{OsStr, OsString};

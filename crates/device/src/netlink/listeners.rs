@@ -1,10 +1,9 @@
 //! TCP sockets that listen and UDP sockets of servers, from sock_diag(7).
 
 use super::message::{Message, Request, attributes};
-use super::socket::Socket;
+use super::socket::{SOCK_DIAG, Socket};
 use super::{ANSWER_TIME_MAX, Netlink};
 use netlink_packet_core::NLM_F_DUMP;
-use rustix::net::netlink::SOCK_DIAG;
 use rustix::net::sockopt;
 use std::io;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
@@ -52,7 +51,7 @@ impl Listeners {
     /// # Errors
     /// EPROTONOSUPPORT on a kernel without sock_diag.
     pub fn open() -> io::Result<Self> {
-        let socket = Socket::open(Some(SOCK_DIAG), 0)?;
+        let socket = Socket::open(None, SOCK_DIAG, 0)?;
         sockopt::set_socket_timeout(&socket.fd, sockopt::Timeout::Recv, Some(ANSWER_TIME_MAX))?;
         Ok(Self { netlink: Netlink { socket, sequence: 0, stale: false }, datagrams: None })
     }

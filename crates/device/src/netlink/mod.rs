@@ -33,7 +33,6 @@ mod family;
 mod filter_monitor;
 mod flags;
 mod fuzzing;
-mod hardware;
 mod link;
 mod listeners;
 mod message;
@@ -50,6 +49,7 @@ mod tun;
 mod uapi;
 
 pub use addr::{Address, AddressFlags, Scope};
+pub use adit_packet::{HARDWARE_ADDRESS_LEN_MAX, HardwareAddress, HardwareType};
 pub use adit_packet::{IpFamily, IpPrefix, PrefixError};
 pub use change::LinkChange;
 pub use classifier::ClassifierFilter;
@@ -57,7 +57,6 @@ pub use error::{NetlinkError, raw_errno};
 pub use filter_monitor::FilterMonitor;
 pub use flags::{AddrGenMode, LinkFlags, LinkMode, OperState};
 pub use fuzzing::decode_for_fuzzing;
-pub use hardware::{HARDWARE_ADDRESS_LEN_MAX, HardwareAddress, HardwareType};
 pub use link::LinkInfo;
 pub use listeners::Listeners;
 pub use monitor::{Event, Monitor};
@@ -73,7 +72,8 @@ use error::malformed;
 use message::{Message, Request};
 use rustix::io::{Errno, retry_on_intr};
 use rustix::net::{RecvFlags, SendFlags, sockopt};
-use socket::{Answers, Socket};
+pub use socket::open_socket;
+use socket::{Answers, ROUTE, Socket};
 use std::io;
 use std::ops::ControlFlow;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
@@ -117,7 +117,10 @@ impl Netlink {
     /// # Errors
     /// EMFILE, ENFILE; EPERM in a sandbox that forbids netlink.
     pub fn open() -> io::Result<Self> {
-        let socket = Socket::open(None, 0)?;
+        Self::with(Socket::open(None, ROUTE, 0)?)
+    }
+
+    fn with(socket: Socket) -> io::Result<Self> {
         sockopt::set_socket_timeout(&socket.fd, sockopt::Timeout::Recv, Some(ANSWER_TIME_MAX))?;
         for option in [NetlinkOption::CapAck, NetlinkOption::ExtAck, NetlinkOption::GetStrictChk] {
             match enable(socket.as_fd(), option) {
@@ -134,7 +137,7 @@ impl Netlink {
     /// # Errors
     /// As [`Netlink::open`] and [`Netns::run`].
     pub fn open_in(netns: &Netns) -> io::Result<Self> {
-        netns.run(Self::open)?
+        Self::with(Socket::open(Some(netns), ROUTE, 0)?)
     }
 
     /// The socket that another process opened by [`Netlink::open`] and passed on: it stays a socket of

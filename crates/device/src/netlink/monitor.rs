@@ -5,7 +5,7 @@ use super::link::LinkInfo;
 use super::message::{Message, messages};
 use super::route::Route;
 use super::rule::Rule;
-use super::socket::Socket;
+use super::socket::{ROUTE, Socket};
 use super::uapi::{
     GROUP_IPV4_IFADDR, GROUP_IPV4_ROUTE, GROUP_IPV4_RULE, GROUP_IPV6_IFADDR, GROUP_IPV6_ROUTE,
     GROUP_IPV6_RULE, GROUP_LINK, RTM_DELADDR, RTM_DELLINK, RTM_DELROUTE, RTM_DELRULE, RTM_NEWADDR,
@@ -79,6 +79,10 @@ impl Monitor {
     /// # Errors
     /// EMFILE, ENFILE; EPERM in a sandbox that forbids netlink.
     pub fn open() -> io::Result<Self> {
+        Self::of(None)
+    }
+
+    fn of(netns: Option<&Netns>) -> io::Result<Self> {
         let groups = GROUP_LINK
             | GROUP_IPV4_IFADDR
             | GROUP_IPV4_ROUTE
@@ -86,7 +90,7 @@ impl Monitor {
             | GROUP_IPV6_ROUTE
             | GROUP_IPV4_RULE
             | GROUP_IPV6_RULE;
-        let socket = Socket::open(None, groups)?;
+        let socket = Socket::open(netns, ROUTE, groups)?;
         // More than `net.core.rmem_max` requires CAP_NET_ADMIN in the initial user namespace.
         sockopt::set_socket_recv_buffer_size_force(&socket.fd, BACKLOG_LEN)
             .or_else(|_| sockopt::set_socket_recv_buffer_size(&socket.fd, BACKLOG_LEN))?;
@@ -98,7 +102,7 @@ impl Monitor {
     /// # Errors
     /// As [`Monitor::open`] and [`Netns::run`].
     pub fn open_in(netns: &Netns) -> io::Result<Self> {
-        netns.run(Self::open)?
+        Self::of(Some(netns))
     }
 
     /// The next event. Waits at most `timeout`, or forever if it is `None`; returns `Ok(None)` if

@@ -11,6 +11,7 @@ use super::uapi::{
     RTNH_F_ONLINK,
 };
 use crate::IfIndex;
+use crate::{wire_as, wire_structs};
 use adit_packet::{IpFamily, IpPrefix};
 use netlink_packet_core::{NLM_F_CREATE, NLM_F_DUMP, NLM_F_EXCL, NLM_F_REPLACE};
 use std::io;
@@ -371,4 +372,12 @@ pub(super) fn decode(body: &[u8]) -> Option<Route> {
         }
     }
     Some(route)
+}
+
+wire_as! { RouteKind as u8: |kind| kind.number(), |number| Some(number.into()); }
+wire_structs! {
+    NextHop { gateway, oif, weight, onlink }
+    Route {
+        destination, gateway, oif, metric, table, protocol, scope, kind, prefsrc, mtu, onlink, next_hops,
+    }
 }

@@ -10,6 +10,7 @@ use super::uapi::{
     RTM_GETRULE, RTM_NEWRULE,
 };
 use crate::IfName;
+use crate::{wire_enum, wire_structs};
 use adit_packet::{IpFamily, IpPrefix};
 use netlink_packet_core::{NLM_F_CREATE, NLM_F_DUMP, NLM_F_EXCL};
 use std::ffi::OsStr;
@@ -283,4 +284,15 @@ fn name(value: &[u8]) -> Option<IfName> {
 fn uid_range(value: &[u8]) -> Option<RangeInclusive<u32>> {
     let (first, last) = split::<4>(value)?;
     Some(u32::from_ne_bytes(*first)..=read_u32(last)?)
+}
+
+wire_enum! { RuleAction {
+    0 = Table(table), 1 = Blackhole, 2 = Unreachable, 3 = Prohibit, 4 = Other(number),
+} }
+wire_structs! {
+    FwMark { mark, mask }
+    Rule {
+        family, priority, from, to, fwmark, iif, oif, uid_range, action, invert, suppress_prefixlength,
+        protocol,
+    }
 }

@@ -2,10 +2,12 @@
 
 use super::error::{acknowledgement, end_of_dump};
 use super::message::{Message, messages};
+use crate::Netns;
+use crate::broker::{self, Request};
 use netlink_packet_core::{NLM_F_DUMP_INTR, NLMSG_DONE, NLMSG_ERROR, NLMSG_NOOP, NLMSG_OVERRUN};
 use rustix::io::{Errno, retry_on_intr};
 use rustix::net::netlink::SocketAddrNetlink;
-use rustix::net::{AddressFamily, Protocol, RecvFlags, SocketFlags, SocketType};
+use rustix::net::{AddressFamily, RecvFlags, SocketFlags, SocketType};
 use std::io;
 use std::ops::ControlFlow;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
@@ -60,6 +62,37 @@ impl Answers {
     }
 }
 
+/// The number of `NETLINK_ROUTE`.
+pub(super) const ROUTE: u8 = 0;
+
+/// The number of `NETLINK_SOCK_DIAG`.
+pub(super) const SOCK_DIAG: u8 = 4;
+
+/// The number of `NETLINK_NETFILTER`.
+pub(super) const NETFILTER: u8 = 12;
+
+/// Opens a socket of netlink with the privileges of this process; it joins the groups of a bit mask.
+///
+/// # Errors
+/// EPROTONOSUPPORT: this crate does not use the protocol; EPERM: a group needs `CAP_NET_ADMIN`; those of [`Netns::run`].
+pub fn open_socket(netns: Option<&Netns>, protocol: u8, groups: u32) -> io::Result<OwnedFd> {
+    let open = || -> io::Result<OwnedFd> {
+        let protocol = match protocol {
+            ROUTE => None,
+            SOCK_DIAG => Some(rustix::net::netlink::SOCK_DIAG),
+            NETFILTER => Some(rustix::net::netlink::NETFILTER),
+            _ => return Err(Errno::PROTONOSUPPORT.into()),
+        };
+        let (family, kind) = (AddressFamily::NETLINK, SocketType::RAW);
+        let fd = rustix::net::socket_with(family, kind, SocketFlags::CLOEXEC, protocol)?;
+        rustix::net::bind(&fd, &SocketAddrNetlink::new(0, groups))?;
+        // Connected to the kernel, the socket accepts no messages of other processes.
+        rustix::net::connect(&fd, &SocketAddrNetlink::new(0, 0))?;
+        Ok(fd)
+    };
+    netns.map_or_else(open, |netns| netns.run(open)?)
+}
+
 /// A netlink socket with its receive buffer.
 #[derive(Debug)]
 pub(super) struct Socket {
@@ -73,18 +106,13 @@ impl Socket {
         Self { fd, buffer: Vec::new() }
     }
 
-    /// A socket of a protocol, `NETLINK_ROUTE` without one, that joins these multicast groups (a bit mask).
-    pub(super) fn open(protocol: Option<Protocol>, groups: u32) -> io::Result<Self> {
-        let fd = rustix::net::socket_with(
-            AddressFamily::NETLINK,
-            SocketType::RAW,
-            SocketFlags::CLOEXEC,
-            protocol, // NETLINK_ROUTE is number 0
-        )?;
-        rustix::net::bind(&fd, &SocketAddrNetlink::new(0, groups))?;
-        // Connected to the kernel, the socket accepts no messages of other processes.
-        rustix::net::connect(&fd, &SocketAddrNetlink::new(0, 0))?;
-        Ok(Self { fd, buffer: Vec::new() })
+    /// A socket of a protocol in a namespace, or that of the calling thread. It joins these multicast groups (a bit
+    /// mask).
+    pub(super) fn open(netns: Option<&Netns>, protocol: u8, groups: u32) -> io::Result<Self> {
+        let with = netns.map(AsFd::as_fd);
+        let opened = broker::open(&Request::Netlink(protocol, groups), with.as_slice());
+        let fd = opened.unwrap_or_else(|| open_socket(netns, protocol, groups))?;
+        Ok(Self::adopt(fd))
     }
 
     /// Receives the next datagram, whole.

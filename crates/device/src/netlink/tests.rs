@@ -2,20 +2,28 @@
 
 use super::error::{acknowledgement, end_of_dump};
 use super::message::{Request, attributes, messages, read_ip, read_string};
-use super::socket::{Answers, Socket};
+use super::socket::{Answers, ROUTE, Socket};
 use super::uapi::{
     FRA_TABLE, IFLA_AF_SPEC, IFLA_IFNAME, IFLA_INFO_DATA, IFLA_INFO_KIND, IFLA_LINKINFO, IFLA_MTU,
     IFLA_PROP_LIST, IFLA_STATS64, IFLA_TUN_OWNER, IFLA_TUN_PI, IFLA_TUN_TYPE, NLMSGERR_ATTR_MSG,
     RTA_DST, RTA_METRICS, RTA_VIA, RTM_DELLINK, RTM_GETADDR, RTM_GETLINK, RTM_GETROUTE,
     RTM_GETRULE, RTM_NEWADDR, RTM_NEWLINK, RTM_NEWROUTE, RTM_NEWRULE,
 };
-use super::{Event, LinkFlags, NetlinkError, decode_for_fuzzing, link, monitor, raw_errno};
+use super::{
+    Address, Event, FwMark, LinkFlags, NetlinkError, Route, Rule, RuleAction, decode_for_fuzzing,
+    link, monitor, raw_errno,
+};
+use crate::NamePattern;
+use crate::wire::{Wire, decode, encode};
+use adit_packet::{IpFamily, IpPrefix};
 use netlink_packet_core::{
     NLM_F_ACK_TLVS, NLM_F_CAPPED, NLM_F_DUMP, NLM_F_DUMP_INTR, NLMSG_DONE, NLMSG_ERROR,
 };
+use proptest::prelude::*;
 use rustix::net::{RecvFlags, SendFlags};
 use std::net::{IpAddr, Ipv4Addr};
 use std::ops::ControlFlow;
+use std::time::Duration;
 
 /// A message as the kernel would write it.
 fn message(kind: u16, flags: u16, sequence: u32, body: &[u8]) -> Vec<u8> {
@@ -221,7 +229,7 @@ fn seeds() -> Vec<Vec<u8>> {
     let refusal = refusal(-22, &[0; 16], Some(b"no"));
     seeds.push(message(NLMSG_ERROR, NLM_F_ACK_TLVS | NLM_F_CAPPED, 0, &refusal));
 
-    let mut socket = Socket::open(None, 0).unwrap();
+    let mut socket = Socket::open(None, ROUTE, 0).unwrap();
     for kind in [RTM_GETLINK, RTM_GETADDR, RTM_GETROUTE, RTM_GETRULE] {
         let mut request = Request::new(kind, NLM_F_DUMP, &[0; 16]);
         let bytes = request.finish(1).unwrap();
@@ -297,4 +305,32 @@ fn no_bytes_make_the_reader_panic_or_grow() {
     assert!(understood > 10_000, "only {understood}: the mutations are too wild to mean much");
     let grown = resident().saturating_sub(before);
     assert!(grown < 8 << 10, "{grown} KiB more after 900,000 more inputs");
+}
+
+#[test]
+fn what_crosses_to_another_process_comes_back() {
+    fn comes_back<T: Wire + PartialEq + std::fmt::Debug>(value: &T) {
+        let bytes = encode(value);
+        assert_eq!(decode::<T>(&bytes).as_ref(), Some(value));
+        assert!((0..bytes.len()).all(|len| decode::<T>(&bytes[..len]).is_none()));
+    }
+    let mut address = Address::new("2001:db8::1/64".parse().unwrap());
+    address.peer = Some("2001:db8::2".parse().unwrap());
+    address.valid_lifetime = Some(Duration::from_millis(1500));
+    comes_back(&address);
+    let mut rule = Rule::new(IpFamily::V6, RuleAction::Table(7));
+    (rule.fwmark, rule.uid_range) = (Some(FwMark::from(9)), Some(3..=8));
+    comes_back(&rule);
+    comes_back(&Route {
+        gateway: Some("192.0.2.1".parse().unwrap()),
+        ..Route::new(IpPrefix::ALL_V4)
+    });
+    comes_back(&vec![Some(NamePattern::KERNEL), "tap%d".parse().ok(), None]);
+}
+
+proptest! {
+    #[test]
+    fn any_bytes_are_read_or_refused(bytes in prop::collection::vec(any::<u8>(), 0..300)) {
+        let _ = (decode::<Vec<Rule>>(&bytes), decode::<Vec<Route>>(&bytes), decode::<Address>(&bytes));
+    }
 }

@@ -90,3 +90,5 @@ impl TunInfo {
         mode.map(|mode| Self { mode, ..info })
     }
 }
+
+crate::wire_enum! { Mode { 0 = Tun, 1 = Tap } }

@@ -3,6 +3,7 @@
 //! A new device disappears with its last descriptor until it is made persistent, so that comes
 //! last, after everything that can fail. An existing device gets its former settings back.
 
+use crate::broker::{self, Request};
 use crate::cause::diagnose::{self, LinkSetting, Setting};
 use crate::link::queue_name;
 use crate::netlink::{Address, LinkFlags, LinkInfo, Netlink, Route};
@@ -10,7 +11,7 @@ use crate::order::Order;
 use crate::sys::tun::{self as ioctls, IfReq, NODE};
 use crate::{
     Cause, Create, Device, DeviceOptions, Endian, Error, IfName, Layout, Link, Mode, Offload,
-    PacketHasher, Queue, Result, ToeplitzKey, VnetFormat, VnetHashConfig, VnetLen,
+    PacketHasher, Queue, Result, ToeplitzKey, VnetFormat, VnetHashConfig, VnetLen, wire,
 };
 use rustix::fs::{Mode as FileMode, OFlags};
 use std::io;
@@ -37,6 +38,9 @@ impl DeviceOptions {
     /// `NotPermitted` (EACCES, EPERM), `NotFound` (ENODEV), `Exists` and `Busy` (EBUSY), `Mismatch`
     /// (EINVAL) and more; [`Error::cause`] is the exact cause.
     pub fn open(self) -> Result<Device> {
+        if let Some(opened) = self.open_elsewhere() {
+            return opened;
+        }
         match self.netns.clone() {
             None => self.open_here(),
             Some(netns) => netns.run(|| self.open_here()).map_err(|error| {
@@ -48,6 +52,23 @@ impl DeviceOptions {
                 )
             })?,
         }
+    }
+
+    /// Has another process open a device with one queue, if there is one, and adopts it.
+    fn open_elsewhere(&self) -> Option<Result<Device>> {
+        let netns = self.netns.clone();
+        let request = Request::Device(wire::encode(&Self { netns: None, ..self.clone() }));
+        let opened = broker::open_all(&request, &broker::with(&netns))?;
+        Some(opened.map_err(|failure| Error::of_failure(failure, "open", self.name)).and_then(
+            |queues| {
+                let [queue]: [OwnedFd; 1] = queues.try_into().map_err(|_| {
+                    let error = io::Error::from_raw_os_error(libc::EOPNOTSUPP);
+                    Error::new("open several queues of", self.name, Cause::Other, error)
+                })?;
+                let netlink = netns.as_deref().map_or_else(Netlink::open, Netlink::open_in);
+                Device::adopt_with(queue, self.mode, netlink.ok())
+            },
+        ))
     }
 
     fn open_here(&self) -> Result<Device> {

@@ -1,9 +1,10 @@
 //! bpf(2): maps, programs that look at socket buffers, and their links to interfaces (`linux/bpf.h`).
 
+use crate::broker::{self, BpfMap, Request};
 use std::ffi::CStr;
 use std::io;
 use std::mem::size_of;
-use std::os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, OwnedFd};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, OwnedFd, RawFd};
 
 /// One instruction: `struct bpf_insn`.
 ///
@@ -58,13 +59,8 @@ impl ArrayMap {
     /// # Errors
     /// EPERM without `CAP_BPF` in the initial user namespace.
     pub fn new(value_len: u32) -> io::Result<Self> {
-        let fd = map_create(MapCreate {
-            map_type: MAP_TYPE_ARRAY,
-            key_size: 4,
-            value_size: value_len,
-            max_entries: 1,
-            map_flags: 0,
-        })?;
+        let fd =
+            make(BpfMap { kind: MAP_TYPE_ARRAY, key_len: 4, value_len, entries_max: 1, flags: 0 })?;
         Ok(Self { fd, value_len })
     }
 
@@ -120,12 +116,12 @@ impl<const K: usize, const V: usize> HashMap<K, V> {
     /// # Errors
     /// EPERM without `CAP_BPF` in the initial user namespace.
     pub fn new(max_entries: u32) -> io::Result<Self> {
-        let fd = map_create(MapCreate {
-            map_type: MAP_TYPE_HASH,
-            key_size: u32::try_from(K).map_err(|_| io::ErrorKind::InvalidInput)?,
-            value_size: u32::try_from(V).map_err(|_| io::ErrorKind::InvalidInput)?,
-            max_entries,
-            map_flags: NO_PREALLOC,
+        let fd = make(BpfMap {
+            kind: MAP_TYPE_HASH,
+            key_len: u32::try_from(K).map_err(|_| io::ErrorKind::InvalidInput)?,
+            value_len: u32::try_from(V).map_err(|_| io::ErrorKind::InvalidInput)?,
+            entries_max: max_entries,
+            flags: NO_PREALLOC,
         })?;
         Ok(Self { fd })
     }
@@ -191,7 +187,22 @@ impl<const K: usize, const V: usize> AsFd for HashMap<K, V> {
     }
 }
 
-fn map_create(mut attributes: MapCreate) -> io::Result<OwnedFd> {
+fn make(map: BpfMap) -> io::Result<OwnedFd> {
+    broker::open(&Request::Map(map), &[]).unwrap_or_else(|| map_create(map))
+}
+
+/// Makes a map: a hash or an array.
+pub(crate) fn map_create(map: BpfMap) -> io::Result<OwnedFd> {
+    if ![MAP_TYPE_HASH, MAP_TYPE_ARRAY].contains(&map.kind) {
+        return Err(io::Error::from_raw_os_error(libc::EINVAL));
+    }
+    let mut attributes = MapCreate {
+        map_type: map.kind,
+        key_size: map.key_len,
+        value_size: map.value_len,
+        max_entries: map.entries_max,
+        map_flags: map.flags,
+    };
     // SAFETY: the attributes hold no address, and `MapCreate` is the head of the kernel's union.
     let fd = unsafe { bpf(MAP_CREATE, &mut attributes) }?;
     // SAFETY: MAP_CREATE gives a new descriptor that nobody else owns.
@@ -214,6 +225,12 @@ pub(crate) fn link_ingress(program: BorrowedFd<'_>, index: u32) -> io::Result<Ow
     let fd = unsafe { bpf(LINK_CREATE, &mut attributes) }?;
     // SAFETY: LINK_CREATE gives a new descriptor that nobody else owns.
     Ok(unsafe { OwnedFd::from_raw_fd(fd) })
+}
+
+/// A descriptor that an instruction holds by its number.
+pub(crate) fn borrow<'a>(fd: RawFd) -> BorrowedFd<'a> {
+    // SAFETY: the assembler took the number from a map that the caller of the load keeps open.
+    unsafe { BorrowedFd::borrow_raw(fd) }
 }
 
 /// Loads a program of `prog_type`; the verifier's log goes to `log`, unless that is empty.
@@ -362,3 +379,5 @@ fn address<T>(pointer: *const T) -> u64 {
 fn length<T>(slice: &[T]) -> io::Result<u32> {
     u32::try_from(slice.len()).map_err(|_| io::Error::from_raw_os_error(libc::E2BIG))
 }
+
+crate::wire_structs! { Instruction { code, registers, offset, immediate } }

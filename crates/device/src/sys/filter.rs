@@ -1,24 +1,11 @@
 //! Which packets a queue gets: ioctls of `linux/if_tun.h`, and filters of sockets.
 
 use super::request::number;
+use adit_packet::filter::ClassicInstruction;
 use rustix::ioctl::opcode;
 use std::io;
 use std::mem::size_of_val;
 use std::os::fd::{AsRawFd, BorrowedFd};
-
-/// One instruction of classic BPF: `struct sock_filter`.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
-#[repr(C)]
-pub struct ClassicInstruction {
-    /// The operation.
-    pub code: u16,
-    /// Instructions to skip if the condition of a jump is true.
-    pub jt: u8,
-    /// Instructions to skip if it is false.
-    pub jf: u8,
-    /// The constant: an operand, an offset into the packet, a scratch word, a distance.
-    pub k: u32,
-}
 
 /// `struct tun_vnet_hash`: capabilities or configuration of the kernel's flow hash.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]

@@ -20,5 +20,6 @@ pub(crate) mod process;
 #[cfg(feature = "tokio")]
 pub(crate) mod reactor;
 mod request;
+pub(crate) mod sandbox;
 pub(crate) mod tun;
 pub(crate) mod udp;

@@ -3,8 +3,10 @@
 use rustix::process::Pid;
 use std::io;
 use std::mem::MaybeUninit;
-use std::os::fd::{AsRawFd, BorrowedFd, FromRawFd, OwnedFd, RawFd};
+use std::os::fd::{BorrowedFd, FromRawFd, OwnedFd, RawFd};
+use std::os::unix::process::CommandExt;
 use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::process::Command;
 
 /// The exit status after a panic in the child.
 const PANICKED: u8 = 101;
@@ -25,12 +27,12 @@ pub(crate) fn fork(work: impl FnOnce() -> u8) -> io::Result<Pid> {
     }
 }
 
-/// Closes all descriptors of this process but one: for a copy of a process, which must not use the others.
-pub(crate) fn close_all_but(kept: BorrowedFd<'_>) -> io::Result<()> {
+/// Closes all descriptors of this process but these: for a copy of a process, which must not use the others.
+pub(crate) fn close_all_but(kept: &[RawFd]) -> io::Result<()> {
     let entries = std::fs::read_dir("/proc/self/fd")?;
     let numbers: Vec<RawFd> =
         entries.filter_map(|entry| entry.ok()?.file_name().to_str()?.parse().ok()).collect();
-    for number in numbers.into_iter().filter(|&number| number != kept.as_raw_fd()) {
+    for number in numbers.into_iter().filter(|number| !kept.contains(number)) {
         // SAFETY: it touches no memory, and a number that is not open is EBADF.
         unsafe { libc::close(number) };
     }
@@ -96,6 +98,12 @@ pub(crate) fn block_signals(signals: Option<&[i32]>) -> io::Result<Mask> {
 /// Blocks no signal.
 pub(crate) fn unblock_signals() -> io::Result<()> {
     change_mask(libc::SIG_SETMASK, &set_of(Some(&[]))?).map(drop)
+}
+
+/// Has a program start with no signal blocked.
+pub(crate) fn unblock_signals_of(command: &mut Command) {
+    // SAFETY: the copy of this process only sets its mask before it becomes the program: neither memory nor locks.
+    unsafe { command.pre_exec(unblock_signals) };
 }
 
 /// Blocks exactly the signals of a mask.

@@ -18,6 +18,11 @@ pub(crate) fn report_errors(socket: BorrowedFd<'_>, is_ipv4: bool, on: bool) -> 
     super::packet_socket::set(socket, level, option, &i32::from(on))
 }
 
+/// `SO_MARK`: the mark of what the socket sends.
+pub(crate) fn set_mark(socket: BorrowedFd<'_>, mark: u32) -> io::Result<()> {
+    super::packet_socket::set(socket, libc::SOL_SOCKET, libc::SO_MARK, &mark)
+}
+
 /// `SO_MEMINFO`: the values of `SK_MEMINFO_*`, the last of which is that of drops.
 pub(crate) fn memory_info(socket: BorrowedFd<'_>) -> io::Result<[u32; 9]> {
     let mut info = [0_u32; 9];

@@ -1,11 +1,10 @@
 //! The list of all changes to the host.
 
 use crate::changes::filter::{FilterTable, TableId};
-use crate::wire::{wire_enum, wire_structs};
 use adit_device::netlink::{
     Address, AddressFlags, IpFamily, Route, RouteKind, Rule, RuleAction, TABLE_MAIN,
 };
-use adit_device::{IfIndex, IfName, MacAddr, Mode, NamePattern};
+use adit_device::{IfIndex, IfName, MacAddr, Mode, NamePattern, wire_enum, wire_structs};
 use adit_runtime::text::user::{Group, User};
 use std::fmt;
 use std::mem::discriminant;

@@ -48,6 +48,8 @@ pub enum Outcome {
     },
 }
 
+adit_device::wire_enum! { Outcome { 0 = Unchanged, 1 = Changed { undo } } }
+
 impl Outcome {
     /// A change that goes by itself, or stays.
     const DONE: Self = Self::Changed { undo: None };

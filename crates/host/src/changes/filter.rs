@@ -8,9 +8,8 @@
 //! The kill switch is a table of its own, `inet adit-NAME`. It rejects what would leave by another device,
 //! and it outlives its owner.
 
-use crate::wire::{wire_enum, wire_structs};
-use adit_device::IfName;
 use adit_device::netlink::IpFamily;
+use adit_device::{IfName, wire_enum, wire_structs};
 use std::fmt;
 use std::net::IpAddr;
 

@@ -3,7 +3,7 @@
 use crate::changes::action::{Action, OnFailure, OpenDevice};
 use crate::changes::executor::{Executor, Outcome};
 use crate::error::Result;
-use crate::wire;
+use adit_device::wire;
 
 /// What one owner has changed on the host, with what reverts each change.
 ///

@@ -1,5 +1,6 @@
 //! Programs that run to their end: hooks, nft, and what sets name servers.
 
+use adit_device::process::unblock_signals_of;
 use rustix::process::{Pid, Signal, kill_process_group};
 use std::fmt;
 use std::io::{self, Read, Write};
@@ -82,11 +83,14 @@ fn name(words: &[String]) -> String {
     words.first().cloned().unwrap_or_default()
 }
 
-fn command(words: &[String]) -> Command {
+/// A program with its arguments, in a process group of its own.
+pub(crate) fn command(words: &[String]) -> Command {
     let mut command = Command::new(name(words));
     // In a process group of its own: Ctrl-C on the terminal is for us, and what the end undoes must be
     // undone whole.
     command.args(words.get(1..).unwrap_or_default()).process_group(0);
+    // The helper blocks all, so that it ends after its worker.
+    unblock_signals_of(&mut command);
     command
 }
 

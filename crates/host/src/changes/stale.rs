@@ -20,7 +20,7 @@ use crate::name::is_claimed;
 use adit_device::netlink::{
     IpFamily, LinkInfo, Netlink, ROUTE_PROTOCOL, Route, RouteKind, Rule, RuleAction,
 };
-use adit_device::{IfName, Netns};
+use adit_device::{IfName, Netns, holders};
 
 /// The state of a namespace, as far as it says what is stale.
 #[derive(Clone, Debug, Default)]
@@ -49,7 +49,8 @@ pub fn find_stale(netns: Option<&Netns>, own: Option<&IfName>) -> Result<Vec<Act
     let mut tables = filter_tables(netns);
     tables.retain(|table| !table.is_kill_switch());
     let links = if tables.is_empty() { Vec::new() } else { netlink.links().map_err(failed)? };
-    let held = links.iter().filter(|link| is_held(link)).map(|link| link.name);
+    let named = links.iter().filter(|link| tables.iter().any(|table| table.device == link.name));
+    let held = named.filter(|link| is_held(link, netns)).map(|link| link.name);
     let claimed = tables.iter().map(|table| table.device).filter(|device| {
         Some(device) != own && device.to_string().parse().is_ok_and(|name| is_claimed(&name))
     });
@@ -137,12 +138,15 @@ fn stale_rules(found: &Found) -> Vec<Rule> {
     stale
 }
 
-/// Whether a program holds a queue of a device. A transient device is gone without a holder; a persistent
-/// device with one queue does not report how many are attached, but has a carrier while one is.
-fn is_held(link: &LinkInfo) -> bool {
+/// Whether a program holds a queue of a device, as far as can be seen. A transient device is gone without a holder. The
+/// carrier does not say it: it can be turned off.
+fn is_held(link: &LinkInfo, netns: Option<&Netns>) -> bool {
     let Some(tun) = &link.tun else { return false };
-    let queues = tun.queues.unwrap_or(0) + tun.queues_disabled.unwrap_or(0);
-    !tun.persist || queues > 0 || link.carrier
+    if !tun.persist || tun.multi_queue {
+        let queues = tun.queues.unwrap_or(0) + tun.queues_disabled.unwrap_or(0);
+        return !tun.persist || queues > 0;
+    }
+    holders(&link.name, netns).is_ok_and(|found| found.partial || !found.list.is_empty())
 }
 
 /// Our tables of the packet filter; none where there is no nft.

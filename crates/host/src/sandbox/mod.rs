@@ -2,28 +2,35 @@
 //!
 //! | stage | when | what |
 //! |---|---|---|
-//! | `mounts::isolate` | everything is open, one thread | a mount namespace with the listed folders alone |
+//! | `Sandbox::prepare` | first, one thread | a helper process that keeps the privileges, for programs that open something later |
+//! | `mounts::isolate` | everything is open, one thread; programs without a helper | a mount namespace with the listed folders alone |
 //! | `capabilities::drop_all` | after it, as mounting needs one | no capability, also none of a program that is executed; no debugger |
-//! | `landlock::restrict` | after it, as it needs no privilege | files: the listed folders alone; no abstract sockets |
+//! | `landlock::restrict` | after it, as it needs no privilege | files: the listed folders alone; no abstract sockets, no TCP |
 //! | `seccomp::restrict` | last, as the others make calls that it forbids | the listed system calls alone |
 //!
 //! Where mounts are refused (AppArmor's `deny mount`), the other stages still hold. The first packet is read
 //! after the last stage.
 
 pub mod capabilities;
+mod exercise;
 pub mod landlock;
 pub mod mounts;
 mod needs;
 pub mod seccomp;
+mod state;
 mod syscalls;
 
-pub use needs::Needs;
+pub use needs::{Needs, owner};
+pub use rustix::thread::CapabilitySet;
+pub use state::{SandboxState, state};
 pub use syscalls::is_known;
 
 use crate::error::{Entry, Error, Kind, Result};
+use crate::helper::{self, Helper, Policy};
 use std::fmt;
 use std::io;
 use std::str::FromStr;
+use std::sync::Arc;
 
 /// A stage of the sandbox is refused.
 pub const SANDBOX: Entry = Entry {
@@ -93,37 +100,120 @@ pub fn confine(level: Level, needs: &Needs) -> io::Result<()> {
     seccomp::restrict(needs)
 }
 
+/// The sandbox of a program that opens something later, before it is entered.
+#[derive(Debug)]
+pub struct Sandbox {
+    level: Level,
+    helper: Option<Arc<Helper>>,
+    /// Why there is none.
+    failure: Option<io::Error>,
+}
+
+impl Sandbox {
+    /// Starts the helper, unless the level is off. This process must have a single thread.
+    ///
+    /// # Errors
+    /// [`SANDBOX`]: it cannot be started, with [`Level::Require`].
+    pub fn prepare(level: Level, policy: Policy) -> Result<Self> {
+        let started = (level != Level::Off).then(|| helper::start(policy)).transpose();
+        match started {
+            Ok(helper) => Ok(Self { level, helper, failure: None }),
+            Err(error) if level == Level::Require => Err(refused("the helper process", &error)),
+            // Without the helper, what is needed later could not be opened.
+            Err(error) => Ok(Self { level: Level::Off, helper: None, failure: Some(error) }),
+        }
+    }
+
+    /// None: for a program that embeds a service, and has a sandbox of its own.
+    #[must_use]
+    pub const fn off() -> Self {
+        Self { level: Level::Off, helper: None, failure: None }
+    }
+
+    /// The process that keeps the privileges.
+    #[must_use]
+    pub fn helper(&self) -> Option<&Arc<Helper>> {
+        self.helper.as_ref()
+    }
+
+    /// Enters it, for good. Returns what was refused, for a note.
+    ///
+    /// # Errors
+    /// As [`enter`].
+    pub fn enter(&self, needs: &Needs) -> Result<Option<String>> {
+        Ok(notes([self.give_up(needs)?, self.restrict_calls(needs)?]))
+    }
+
+    /// Enters all but the last stage: capabilities and files, which a thread passes on to those that it starts. So it comes
+    /// before the first of them. From then on the helper opens everything.
+    ///
+    /// # Errors
+    /// As [`enter`].
+    pub fn give_up(&self, needs: &Needs) -> Result<Option<String>> {
+        if let Some(error) = &self.failure {
+            return Ok(Some(format!(
+                "there is no sandbox: cannot start its helper process: {error}"
+            )));
+        }
+        self.helper.iter().for_each(Helper::install);
+        run(self.level, needs, &STAGES[..CALLS])
+    }
+
+    /// Enters the last stage, which holds for all threads: when everything is open.
+    ///
+    /// # Errors
+    /// As [`enter`].
+    pub fn restrict_calls(&self, needs: &Needs) -> Result<Option<String>> {
+        run(self.level, needs, &STAGES[CALLS..])
+    }
+}
+
+fn notes(notes: [Option<String>; 2]) -> Option<String> {
+    notes.into_iter().flatten().reduce(|first, second| format!("{first}; {second}"))
+}
+
+fn refused(stage: &str, error: &io::Error) -> Error {
+    let message = format!("cannot enter the sandbox: {stage}: {error}");
+    let mut new = Error::new(Kind::Refused, &SANDBOX, message);
+    new.report.errno = error.raw_os_error();
+    new
+}
+
+/// The stages, in order.
+const STAGES: [(&str, Stage); 4] = [
+    ("an empty mount namespace", mounts::isolate),
+    ("no capabilities", capabilities::drop_all),
+    ("Landlock", landlock::restrict),
+    ("seccomp", seccomp::restrict),
+];
+
+/// The place of the last stage.
+const CALLS: usize = 3;
+
 /// Enters the sandbox, for good. Returns what was refused, for a note.
 ///
 /// # Errors
 /// [`SANDBOX`]: a stage was refused, with [`Level::Require`].
 pub fn enter(level: Level, needs: &Needs) -> Result<Option<String>> {
+    run(level, needs, &STAGES)
+}
+
+fn run(level: Level, needs: &Needs, stages: &[(&str, Stage)]) -> Result<Option<String>> {
     if level == Level::Off {
         return Ok(None);
     }
-    let stages: [(&str, Stage); 4] = [
-        ("an empty mount namespace", mounts::isolate),
-        ("no capabilities", capabilities::drop_all),
-        ("Landlock", landlock::restrict),
-        ("seccomp", seccomp::restrict),
-    ];
-    let mut refused = Vec::new();
+    adit_runtime::ask_for_the_kernel();
+    let mut refusals = Vec::new();
     for (name, stage) in stages {
-        let Err(error) = stage(needs) else { continue };
-        if level == Level::Require {
-            let message = format!("cannot enter the sandbox: {name}: {error}");
-            let mut new = Error::new(Kind::Refused, &SANDBOX, message);
-            new.report.errno = error.raw_os_error();
-            return Err(new);
+        match stage(needs) {
+            Ok(()) => {}
+            Err(error) if level == Level::Require => return Err(refused(name, &error)),
+            Err(error) => refusals.push(format!("{name} ({error})")),
         }
-        refused.push(format!("{name} ({error})"));
     }
-    // In a debug build, a call that is on no list, for the test that it kills.
-    if cfg!(debug_assertions)
-        && std::env::var_os("ADIT_FAILPOINT").is_some_and(|set| set == "sandbox")
-    {
-        let _ = rustix::process::chroot("/");
+    if stages.len() != CALLS {
+        exercise::run();
     }
-    let note = || format!("the sandbox is without {}", refused.join(", "));
-    Ok((!refused.is_empty()).then(note))
+    let note = || format!("the sandbox is without {}", refusals.join(", "));
+    Ok((!refusals.is_empty()).then(note))
 }

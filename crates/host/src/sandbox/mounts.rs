@@ -1,6 +1,7 @@
 //! A mount namespace with the listed folders alone.
 
 use crate::sandbox::needs::Needs;
+use crate::sandbox::state;
 use adit_device::process::Namespaces;
 use rustix::fs::{Mode, OFlags, open};
 use rustix::io::Errno;
@@ -19,6 +20,9 @@ const PLACE: &str = "/usr";
 /// Runs when everything is open, in a process with one thread. Without the right to mount, the process
 /// enters a user namespace of its own, in which it stays the same user.
 pub(super) fn isolate(needs: &Needs) -> io::Result<()> {
+    if !needs.mounts {
+        return Ok(());
+    }
     match Namespaces::MOUNT.enter_new() {
         Err(error) if error.raw_os_error() == Some(Errno::PERM.raw_os_error()) => {
             let uid = rustix::process::geteuid().as_raw();
@@ -50,5 +54,7 @@ pub(super) fn isolate(needs: &Needs) -> io::Result<()> {
     // The old root lies over the new one then, and leaves.
     rustix::process::pivot_root(".", ".")?;
     unmount(".", UnmountFlags::DETACH)?;
-    Ok(rustix::process::chdir("/")?)
+    rustix::process::chdir("/")?;
+    state::note(|state| state.own_mounts = true);
+    Ok(())
 }

@@ -10,7 +10,9 @@ pub(super) const PROCESS: &[&str] = &[
     "mremap",
     "munmap",
     // Threads: the background jobs of a service.
+    #[cfg(target_env = "gnu")]
     "clone3",
+    #[cfg(not(target_env = "gnu"))]
     "clone",
     "set_robust_list",
     "rseq",
@@ -20,7 +22,6 @@ pub(super) const PROCESS: &[&str] = &[
     "exit",
     "gettid",
     "prctl",
-    "membarrier",
     // Signals, and a panic's abort.
     "rt_sigaction",
     "rt_sigprocmask",
@@ -36,16 +37,11 @@ pub(super) const PROCESS: &[&str] = &[
     "writev",
     "close",
     "fcntl",
-    "dup",
-    "dup3",
-    "poll",
     "ppoll",
     "pipe2",
-    "lseek",
     // Clock and random numbers, where the vDSO does not have them.
     "clock_gettime",
     "clock_nanosleep",
-    "nanosleep",
     "getrandom",
     // std asks for the type of a descriptor, and for the size of a terminal.
     "fstat",
@@ -54,8 +50,26 @@ pub(super) const PROCESS: &[&str] = &[
     "ioctl",
 ];
 
+/// Calls that are on no list, for messages about them.
+pub(super) const FORBIDDEN: &[(&str, libc::c_long)] = &[
+    ("chroot", libc::SYS_chroot),
+    ("execve", libc::SYS_execve),
+    ("execveat", libc::SYS_execveat),
+    ("io_uring_setup", libc::SYS_io_uring_setup),
+    ("kill", libc::SYS_kill),
+    ("mount", libc::SYS_mount),
+    ("process_vm_readv", libc::SYS_process_vm_readv),
+    ("ptrace", libc::SYS_ptrace),
+    ("setuid", libc::SYS_setuid),
+    ("unshare", libc::SYS_unshare),
+];
+
 macro_rules! table {
     ($($(#[$meta:meta])* $name:ident $number:ident,)*) => {
+        /// The calls of this processor by name.
+        pub(super) const NAMES: &[(&str, libc::c_long)] =
+            &[$($(#[$meta])* (stringify!($name), libc::$number),)*];
+
         /// The number of a system call on this processor; `None` if it has none of that name.
         pub(super) fn number(name: &str) -> Option<i64> {
             match name {
@@ -77,6 +91,7 @@ table! {
     #[cfg(target_arch = "x86_64")]
     access SYS_access,
     bind SYS_bind,
+    bpf SYS_bpf,
     brk SYS_brk,
     clock_gettime SYS_clock_gettime,
     clock_nanosleep SYS_clock_nanosleep,

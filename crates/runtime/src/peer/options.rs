@@ -11,10 +11,10 @@ use std::time::Duration;
 /// its overhead). That is what comes while this thread waits for a core. How long packets wait there is limited by
 /// [`LAW`], not by the size: with 512 KiB alone, two ends on one machine lost 2 % of the segments of four BBR streams, and
 /// 10 % of 100,000 datagrams a second beside a program that filled a core.
-const RECEIVE_LEN: usize = 8 << 20;
+pub(super) const RECEIVE_LEN: usize = 8 << 20;
 
 /// The size of the send buffers. What exceeds it waits in the devices of the senders, whose queue is limited by [`LAW`].
-const SEND_LEN: usize = 512 << 10;
+pub(super) const SEND_LEN: usize = 512 << 10;
 
 /// How long packets may wait before this thread reads them. The target is a third of the 99th percentile of pings beside
 /// streams that fill the tunnel. The interval is that of paths of 20 ms: with 10 ms, BBR, which ignores single losses,
@@ -48,14 +48,4 @@ pub(super) fn set_fragments(socket: &UdpSocket, is_v4: bool, on: bool) -> io::Re
         sockopt::set_ipv6_mtu_discover(socket, mode)?;
     }
     Ok(())
-}
-
-/// Enlarges the buffers as far as allowed: beyond the limit of the system only with `CAP_NET_ADMIN`.
-pub(super) fn enlarge(socket: &UdpSocket) {
-    if sockopt::set_socket_recv_buffer_size_force(socket, RECEIVE_LEN).is_err() {
-        let _ = sockopt::set_socket_recv_buffer_size(socket, RECEIVE_LEN);
-    }
-    if sockopt::set_socket_send_buffer_size_force(socket, SEND_LEN).is_err() {
-        let _ = sockopt::set_socket_send_buffer_size(socket, SEND_LEN);
-    }
 }

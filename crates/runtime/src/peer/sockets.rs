@@ -7,23 +7,28 @@
 mod adopt;
 
 use crate::peer::counters::PeerCounters;
-use crate::peer::options::{LATE, LAW, enlarge, set_fragments, state_of};
+use crate::peer::options::{LATE, LAW, RECEIVE_LEN, SEND_LEN, set_fragments, state_of};
 use crate::peer::sources;
 use crate::peer::sources::Sources;
 use crate::socket::udp::TRAIN_LEN_MAX;
 use crate::wake::backoff::Backoff;
 use crate::wake::reactor::{Interest, Reactor, Source};
+use adit_device::broker::InetSocket;
+use adit_device::rights::{open_inet, set_mark};
 use adit_device::{DATAGRAMS_MAX, dropped_datagrams, recv_datagrams};
 use adit_engine::Sojourn;
 use adit_packet::{Batch, Ecn, Gso, Instant, PacketBuf, Pool, PoolConfig};
 use quinn_udp::{EcnCodepoint, Transmit, UdpSocketState};
 use rustix::io::Errno;
-use socket2::{Domain, Protocol, Socket, Type};
 use std::collections::VecDeque;
 use std::io::{self, IoSliceMut};
 use std::iter::Peekable;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, UdpSocket};
 use std::time::{SystemTime, UNIX_EPOCH};
+
+/// The system calls of open sockets; quinn-udp sets their options.
+pub(crate) const SYSCALLS: &[&str] =
+    &["getsockname", "getsockopt", "recvmmsg", "recvmsg", "sendmsg", "setsockopt"];
 
 /// The maximum number of trains that wait for room in a socket: about the default size of its buffer.
 const WAITING_MAX: usize = 128;
@@ -132,7 +137,7 @@ impl PeerSockets {
     pub fn set_mark(&mut self, mark: u32) -> io::Result<()> {
         self.sockets.iter_mut().flatten().try_for_each(|socket| {
             socket.mark = mark;
-            socket2::SockRef::from(&socket.socket).set_mark(mark)
+            set_mark(&socket.socket, mark)
         })
     }
 
@@ -326,21 +331,14 @@ pub(crate) struct Arrival {
 
 impl PeerSocket {
     fn open(at: SocketAddr, mark: u32) -> io::Result<Self> {
-        let socket = Socket::new(Domain::for_address(at), Type::DGRAM, Some(Protocol::UDP))?;
-        if at.is_ipv6() {
-            socket.set_only_v6(true)?;
-        }
-        if mark != 0 {
-            socket.set_mark(mark)?;
-        }
-        socket.bind(&at.into())?;
+        let (only_v6, buffers) = (true, Some((SEND_LEN, RECEIVE_LEN)));
+        let socket = open_inet(&InetSocket { only_v6, mark, buffers, ..InetSocket::udp(at) })?;
         Self::of(socket.into(), mark)
     }
 
     /// A socket that is bound.
     fn of(socket: UdpSocket, mark: u32) -> io::Result<Self> {
         let at = socket.local_addr()?;
-        enlarge(&socket);
         let state = state_of(&socket, at.is_ipv4())?;
         Ok(Self {
             socket,

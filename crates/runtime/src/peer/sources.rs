@@ -5,10 +5,13 @@
 //! Only then is the source address set explicitly. For all other peers the kernel chooses, so a machine
 //! that moves to another network sends from its new address at once.
 
+use adit_device::broker::InetSocket;
+use adit_device::rights::open_inet;
 use rustix::net::sockopt;
 use std::collections::BTreeMap;
 use std::io;
-use std::net::{IpAddr, SocketAddr, UdpSocket};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, UdpSocket};
+use std::os::fd::OwnedFd;
 
 /// The number of peers whose source address is stored: as many as have sessions on the largest servers.
 /// When the table is full, it is cleared, and each peer is learned again from its next message.
@@ -78,13 +81,17 @@ impl Sources {
 
 /// Returns the source address that the kernel chooses for a peer; `None` without a route.
 pub(crate) fn chosen(peer: SocketAddr, mark: u32) -> Option<IpAddr> {
-    let any = if peer.is_ipv4() { "0.0.0.0:0" } else { "[::]:0" };
-    let probe = UdpSocket::bind(any).ok()?;
-    if mark != 0 {
-        socket2::SockRef::from(&probe).set_mark(mark).ok()?;
-    }
-    probe.connect(peer).ok()?;
-    Some(probe.local_addr().ok()?.ip())
+    Some(UdpSocket::from(probe(peer, mark).ok()?).local_addr().ok()?.ip())
+}
+
+/// A socket that is connected, and sends nothing.
+fn probe(to: SocketAddr, mark: u32) -> io::Result<OwnedFd> {
+    let any: IpAddr = match to {
+        SocketAddr::V4(_) => Ipv4Addr::UNSPECIFIED.into(),
+        SocketAddr::V6(_) => Ipv6Addr::UNSPECIFIED.into(),
+    };
+    let at = SocketAddr::new(any, 0);
+    open_inet(&InetSocket { mark, to: Some(to), ..InetSocket::udp(at) })
 }
 
 /// Returns the path MTU that the kernel knows. The kernel reports it for connected sockets only.
@@ -92,9 +99,7 @@ pub(crate) fn chosen(peer: SocketAddr, mark: u32) -> Option<IpAddr> {
 /// # Errors
 /// ENETUNREACH: there is no route.
 pub fn path_mtu(to: SocketAddr) -> io::Result<u32> {
-    let any = if to.is_ipv4() { "0.0.0.0:0" } else { "[::]:0" };
-    let probe = UdpSocket::bind(any)?;
-    probe.connect(to)?;
+    let probe = probe(to, 0)?;
     let mtu = if to.is_ipv4() { sockopt::ip_mtu(&probe)? } else { sockopt::ipv6_mtu(&probe)? };
     Ok(mtu)
 }

@@ -7,12 +7,13 @@ use crate::format::framing::{FRAME_LEN_MAX, FRAME_LEN_MIN};
 use crate::port::egress::{Egress, Refusal, Sink};
 use crate::port::{Cx, Gone, Hub, HubCx, HubRecv, Port, Recv, Scratch, Wait};
 use crate::socket::unix::{SocketPath, bind_unix};
+use adit_device::broker::UnixSocket;
 use adit_engine::PortId;
 use adit_packet::{Batch, Instant, PacketBuf, Pool};
 use rustix::io::Errno;
 use rustix::net::{
-    RecvAncillaryBuffer, RecvFlags, SendAncillaryBuffer, SendFlags, SocketAddrUnix, SocketType,
-    recvmsg, sendmsg, sendmsg_addr,
+    RecvAncillaryBuffer, RecvFlags, SendAncillaryBuffer, SendFlags, SocketAddrUnix, recvmsg,
+    sendmsg, sendmsg_addr,
 };
 use std::any::Any;
 use std::collections::HashMap;
@@ -22,6 +23,9 @@ use std::path::Path;
 use std::sync::Arc;
 use std::thread::JoinHandle;
 use std::time::Duration;
+
+/// The system calls of an open socket.
+pub(crate) const SYSCALLS: &[&str] = &["recvfrom", "recvmsg", "sendmsg", "sendto"];
 
 /// How many senders one socket has ports for; datagrams of others are refused.
 const PORTS_MAX: usize = 1024;
@@ -54,7 +58,7 @@ impl DatagramHub {
     /// # Errors
     /// EADDRINUSE: a process has bound it; EEXIST: there is a file that is no socket.
     pub fn bind(path: &Path) -> io::Result<Self> {
-        let (socket, path) = bind_unix(path, SocketType::DGRAM)?;
+        let (socket, path) = bind_unix(path, UnixSocket::Datagram)?;
         let (device, inode) = path.identity();
         Ok(Self {
             socket: Arc::new(socket),

@@ -5,6 +5,7 @@
 
 use crate::record::now::Now;
 use crate::record::text::printable;
+use adit_device::rights::create_recording;
 use rustix::fs::OFlags;
 use std::collections::VecDeque;
 use std::ffi::OsString;
@@ -15,6 +16,9 @@ use std::num::NonZeroU32;
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
+
+/// The system calls of a recording: its next file, and the removal of its oldest.
+pub(crate) const SYSCALLS: &[&str] = &["openat", "unlink"];
 
 /// When to start another file, and how many to keep.
 #[derive(Clone, Copy, Debug, Default)]
@@ -102,7 +106,13 @@ impl Files {
             options.create(true).truncate(true);
             self.path.clone()
         };
-        match options.open(&path) {
+        let opened = options.open(&path).or_else(|error| {
+            if self.rotation.is_on() {
+                return Err(error);
+            }
+            create_recording(error, &path, self.is_nonblocking).map(File::from)
+        });
+        match opened {
             Ok(file) => {
                 self.opened = Some(now.monotonic);
                 if self.rotation.is_on() {

@@ -17,7 +17,7 @@ use std::os::unix::fs::FileTypeExt;
 use std::time::{Duration, Instant};
 
 /// The system calls of this file.
-pub(crate) const SYSCALLS: &[&str] = &["ppoll", "write"];
+pub(crate) const SYSCALLS: &[&str] = &["ftruncate", "lseek", "ppoll", "write"];
 
 /// The maximum time that a record stays in the buffer.
 pub const FLUSH_WITHIN: Duration = Duration::from_millis(500);

@@ -24,6 +24,9 @@ use std::hash::{BuildHasher, RandomState};
 use std::io;
 use std::time::Duration;
 
+/// The system calls of tables that are there: maps are read and written; the sockets of ports get other filters.
+pub(crate) const SYSCALLS: &[&str] = &["bpf", "setsockopt"];
+
 /// The most addresses of a table: 16 MiB of memory, if all are in use.
 const ADDRESSES_MAX: u32 = 1 << 16;
 
@@ -95,6 +98,8 @@ pub struct Acceleration<'a> {
     pub failure: Option<&'a io::Error>,
     /// The ports between which it may.
     pub ports: Vec<PortId>,
+    /// Whether what is at the interfaces must be removed at the end, which needs `CAP_NET_ADMIN` (before Linux 6.6).
+    pub needs_rights: bool,
     /// The other ports that are interfaces, and why not.
     pub left_out: Vec<(PortId, LeftOut)>,
     /// How many frames it has forwarded, as of the last [`Runner::sync`](crate::Runner::sync).
@@ -143,7 +148,10 @@ impl Accelerator {
             }
         }
         let Kernel { failure, frames, .. } = kernel;
-        Some(Acceleration { failure: failure.as_ref(), ports, left_out, frames: *frames })
+        let mut links = kernel.members.values().filter_map(|member| member.link.as_ref());
+        let needs_rights = links.any(Attached::needs_rights);
+        let (failure, frames) = (failure.as_ref(), *frames);
+        Some(Acceleration { failure, ports, needs_rights, left_out, frames })
     }
 
     pub(crate) fn next_sync(&self) -> Option<Instant> {

@@ -26,14 +26,11 @@ pub(crate) const SYSCALLS: &[&str] = &[
     "recvfrom",
     "recvmmsg",
     "recvmsg",
-    "sendmmsg",
     "sendmsg",
     "sendto",
     "setsockopt",
     "shutdown",
     "socket",
-    // quinn-udp asks for the version of the kernel.
-    "uname",
 ];
 
 /// One flow.

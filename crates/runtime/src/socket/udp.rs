@@ -1,11 +1,24 @@
 //! UDP sockets: several datagrams a system call, both ways.
 
+use adit_device::broker::InetSocket;
+use adit_device::rights::open_inet;
 use quinn_udp::{RecvMeta, Transmit, UdpSockRef, UdpSocketState};
 use rustix::net::sockopt::{self, Ipv4PathMtuDiscovery, Ipv6PathMtuDiscovery};
-use rustix::net::{AddressFamily, SocketFlags, SocketType, bind, socket_with};
 use std::io::{self, IoSliceMut};
 use std::net::SocketAddr;
 use std::os::fd::{AsFd, BorrowedFd};
+
+/// Has quinn-udp ask for the version of the kernel (`uname`), which it does once: before a sandbox forbids it.
+pub fn ask_for_the_kernel() {
+    if let Ok(socket) = std::net::UdpSocket::bind("0.0.0.0:0") {
+        // What else it finds is that of another socket.
+        let _ = UdpSocketState::new(UdpSockRef::from(&socket));
+    }
+}
+
+/// The system calls of an open socket; quinn-udp sets its options.
+pub(crate) const SYSCALLS: &[&str] =
+    &["getsockname", "getsockopt", "recvmmsg", "recvmsg", "sendmsg", "setsockopt"];
 
 /// How many bytes of datagrams may wait in the kernel each way: 64 trains of 64 KiB. It is the queue
 /// of a port that is behind the socket; past it, datagrams are dropped and counted.
@@ -49,13 +62,9 @@ impl UdpIo {
     /// fit an underlay of the same: over IPv4 by any router, as those of Linux's own device; over
     /// IPv6 by this host, as soon as it knows how narrow the path is.
     pub(crate) fn bind_vxlan(local: SocketAddr) -> io::Result<Self> {
-        let family = if local.is_ipv4() { AddressFamily::INET } else { AddressFamily::INET6 };
-        let flags = SocketFlags::CLOEXEC | SocketFlags::NONBLOCK;
-        let fd = socket_with(family, SocketType::DGRAM, flags, None)?;
-        if local.is_ipv6() {
-            sockopt::set_ipv6_v6only(&fd, true)?;
-        }
-        bind(&fd, &local)?;
+        let buffers = Some((SOCKET_BUFFER_LEN, SOCKET_BUFFER_LEN));
+        let wanted = InetSocket { only_v6: true, buffers, ..InetSocket::udp(local) };
+        let fd = open_inet(&wanted)?;
         let io = Self::new(fd.into())?;
         if local.is_ipv4() {
             sockopt::set_ip_mtu_discover(&io.socket, Ipv4PathMtuDiscovery::DONT)?;

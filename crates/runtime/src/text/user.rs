@@ -12,6 +12,11 @@ pub struct User {
     pub uid: u32,
 }
 
+adit_device::wire_structs! {
+    User { text, uid }
+    Group { text, gid }
+}
+
 impl FromStr for User {
     type Err = String;
 

@@ -2,6 +2,7 @@
 
 use adit_device::process::shorten_time_slice;
 use rustix::process::{getpriority_process, setpriority_process};
+use std::sync::atomic::{AtomicBool, Ordering};
 
 /// A kernel forwards in its softirq, ahead of every program; a thread behind a program that fills a core
 /// waits for that program's whole time slice. At -3 a thread gets two thirds of a core if it needs them.
@@ -9,6 +10,9 @@ use rustix::process::{getpriority_process, setpriority_process};
 /// it one and a half times as much, and half as many arrive. Beside a program that fills one of two cores, -3 gives CUBIC
 /// 1.02 to 1.07 of the rate of 0, and 1.1 to 1.2 beside many builds, with a short time slice in both cases.
 const NICE: i32 = -3;
+
+/// Whether a thread has it, and passes it on to those that it starts.
+static IS_RAISED: AtomicBool = AtomicBool::new(false);
 
 /// A raised priority of the thread that made it, and of what that thread starts, until it is dropped.
 #[derive(Debug)]
@@ -22,12 +26,14 @@ impl RaisedPriority {
         let _ = shorten_time_slice();
         let is_chosen = getpriority_process(None).ok()? != 0;
         // Of the calling thread alone, whatever POSIX says (setpriority(2)).
-        (!is_chosen && setpriority_process(None, NICE).is_ok()).then_some(Self(()))
+        let is_raised = !is_chosen && setpriority_process(None, NICE).is_ok();
+        IS_RAISED.fetch_or(is_raised, Ordering::Relaxed);
+        is_raised.then_some(Self(()))
     }
 
     /// Takes the default priority again: for a thread that was started with a raised one.
     pub fn lower() {
-        if getpriority_process(None) == Ok(NICE) {
+        if IS_RAISED.load(Ordering::Relaxed) {
             let _ = setpriority_process(None, 0);
         }
     }

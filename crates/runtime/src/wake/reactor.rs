@@ -10,8 +10,7 @@ use std::mem::MaybeUninit;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
 /// The system calls of this file.
-pub(crate) const SYSCALLS: &[&str] =
-    &["epoll_create1", "epoll_ctl", "epoll_pwait", "epoll_pwait2", "epoll_wait"];
+pub(crate) const SYSCALLS: &[&str] = &["epoll_ctl", "epoll_pwait"];
 
 /// How many descriptors one wake reports; the others stay ready.
 const READY_MAX: usize = 64;

@@ -1,10 +1,10 @@
 //! Signals as a descriptor to read.
 
+use rustix::pipe::{PipeFlags, pipe_with};
 use signal_hook::SigId;
 use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM, SIGUSR1};
-use std::io::{self, Read};
-use std::os::fd::{AsFd, BorrowedFd};
-use std::os::unix::net::UnixStream;
+use std::io;
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
@@ -35,7 +35,7 @@ const SIGNALS: [(i32, Signal); 4] = [
 /// descriptor elsewhere and call [`Self::read`].
 #[derive(Debug)]
 pub struct Signals {
-    reader: UnixStream,
+    reader: OwnedFd,
     flags: [Arc<AtomicBool>; SIGNALS.len()],
     ids: Vec<SigId>,
 }
@@ -46,9 +46,7 @@ impl Signals {
     /// # Errors
     /// EMFILE.
     pub fn new() -> io::Result<Self> {
-        let (reader, writer) = UnixStream::pair()?;
-        reader.set_nonblocking(true)?;
-        writer.set_nonblocking(true)?;
+        let (reader, writer) = pipe_with(PipeFlags::NONBLOCK | PipeFlags::CLOEXEC)?;
         let mut signals = Self { reader, flags: Default::default(), ids: Vec::new() };
         for ((number, _), flag) in SIGNALS.iter().zip(&signals.flags) {
             // In this order: the flag is set before the reader wakes.
@@ -62,7 +60,7 @@ impl Signals {
     /// The signals that came since the last call, each once.
     pub fn read(&self) -> impl Iterator<Item = Signal> {
         let mut bytes = [0; 64];
-        while (&self.reader).read(&mut bytes).is_ok_and(|len| len == bytes.len()) {}
+        while rustix::io::read(&self.reader, &mut bytes).is_ok_and(|len| len == bytes.len()) {}
         let came = SIGNALS.iter().zip(&self.flags);
         came.filter(|(_, flag)| flag.swap(false, Ordering::AcqRel)).map(|((_, signal), _)| *signal)
     }

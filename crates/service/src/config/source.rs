@@ -2,8 +2,8 @@
 
 use crate::config::problem::Problem;
 use crate::error::{Error, Result};
+use crate::helper;
 use std::fmt;
-use std::fs::File;
 use std::io::{self, Read};
 use std::path::{Path, PathBuf};
 use std::sync::OnceLock;
@@ -72,7 +72,7 @@ impl Source {
     /// That of open(2) or read(2); a file that is too large or not UTF-8 is a mistake at the place
     /// where that shows.
     pub fn read(path: &Path) -> Result<Self> {
-        let file = File::open(path)
+        let file = helper::open_file(path)
             .map_err(|error| Error::io("read", path.display().to_string(), &error))?;
         Self::read_from(path, &file)
     }
@@ -83,7 +83,7 @@ impl Source {
     /// # Errors
     /// As [`Source::read`].
     pub fn read_named(path: &Path) -> Result<Self> {
-        let file = open_regular(path)
+        let file = helper::open_regular(path)
             .map_err(|error| Error::io("read", path.display().to_string(), &error))?;
         Self::read_from(path, &file)
     }
@@ -178,15 +178,4 @@ impl Source {
     pub fn request(folder: &Path, files: Files) -> Self {
         Self { path: folder.join("request"), files, ..Self::new("request", "") }
     }
-}
-
-/// Opens a file for reading if it is a regular one, without waiting.
-pub fn open_regular(path: &Path) -> io::Result<File> {
-    use std::os::unix::fs::OpenOptionsExt;
-    let flags = i32::try_from(rustix::fs::OFlags::NONBLOCK.bits()).unwrap_or(0);
-    let file = std::fs::OpenOptions::new().read(true).custom_flags(flags).open(path)?;
-    if file.metadata()?.is_file() {
-        return Ok(file);
-    }
-    Err(io::Error::other("it is not a regular file"))
 }

@@ -1,9 +1,9 @@
 //! What the user at the other end of a connection may do.
 
 use crate::config::source::Files;
+use crate::sandbox::owner;
 use adit_device::process::groups_of_peer;
 use adit_runtime::text::user::Group;
-use rustix::process::{getegid, geteuid};
 use std::os::fd::BorrowedFd;
 use std::os::unix::fs::MetadataExt;
 use std::path::Path;
@@ -32,7 +32,8 @@ impl Rights {
     #[must_use]
     pub fn of_peer(socket: BorrowedFd<'_>, ours: [u32; 2]) -> Option<Self> {
         let peer = rustix::net::sockopt::socket_peercred(socket).ok()?;
-        if peer.uid.is_root() || peer.uid == geteuid() {
+        let (user, _) = owner();
+        if peer.uid.is_root() || peer.uid.as_raw() == user {
             return Some(Self::Owner);
         }
         // A group that this namespace does not know is not ours, whichever it is.
@@ -57,7 +58,7 @@ impl Rights {
         if self == Self::Web {
             return "Send the request to the control socket.".to_owned();
         }
-        let user = geteuid().as_raw();
+        let (user, _) = owner();
         format!("Send the request as root, as user {user}, or as a member of the socket's group.")
     }
 }
@@ -69,6 +70,6 @@ pub(super) fn give_to_group(path: &Path) -> [u32; 2] {
         // Only root and members may: without the right the socket keeps the group of this process.
         let _ = std::os::unix::fs::chown(path, None, Some(group.gid));
     }
-    let own = getegid().as_raw();
+    let (_, own) = owner();
     [std::fs::metadata(path).map_or(own, |found| found.gid()), own]
 }

@@ -28,15 +28,11 @@ pub const SYSCALLS: &[&str] = &[
     "accept4",
     "epoll_ctl",
     "epoll_pwait",
-    "epoll_wait",
     "getsockopt",
-    "getuid",
-    "geteuid",
     "recvfrom",
     "sendto",
     "timerfd_settime",
     "unlink",
-    "unlinkat",
 ];
 
 /// The most clients at a time: a page of a browser, a program that collects metrics, some that follow events.

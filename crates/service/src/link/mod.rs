@@ -4,6 +4,7 @@ mod health;
 mod metrics;
 pub mod wanted;
 
+use crate::confine;
 use crate::control::http::{Method, Request};
 use crate::control::name::PortFiles;
 use crate::control::route::{Route, schema};
@@ -11,12 +12,14 @@ use crate::control::server::Reply;
 use crate::control::socket::ControlSocket;
 use crate::error::{Entry, Error, Kind, Result};
 use crate::event::{Event, Events};
+use crate::helper::Policy;
 use crate::link::wanted::{Plan, WantedLink};
 use crate::metrics::{ListenAddress, Snapshot};
 use crate::netem::keys::{body as profile_keys, to_json};
 use crate::netem::profile::Profiles;
 use crate::netem::report::{End, LinkReport, LinkStatus};
 use crate::netem::{profile, report};
+use crate::sandbox::{self, Sandbox};
 use crate::supervisor::routes::RELOAD;
 use crate::supervisor::{
     Answer, Done, DoneReply, Hangup, Job, Progress, RateLimitedLog, Service, Supervisor, TICK,
@@ -58,11 +61,23 @@ pub fn profile_actions(profiles: &Profiles) -> Vec<String> {
     ways.into_iter().map(|(way, keys)| format!("{way}: {}", report::keys_text(keys))).collect()
 }
 
+/// What the helper of a link allows.
+#[must_use]
+pub fn policy(plan: &Plan) -> Policy {
+    let again = plan.clone();
+    confine::policy(move || again.link())
+}
+
 /// Runs a link until it is stopped, and returns its last state.
 ///
 /// # Errors
 /// It cannot start; nothing is left behind then.
-pub fn run(plan: Plan, wanted: WantedLink, events: Events) -> Result<LinkStatus> {
+pub fn run(
+    plan: Plan,
+    wanted: WantedLink,
+    sandbox: &Sandbox,
+    events: Events,
+) -> Result<LinkStatus> {
     events.configure_log(wanted.log.as_ref());
     let mut socket = ControlSocket::open(wanted.name.clone(), "netem")?;
     socket.set_metrics(wanted.metrics.map(ListenAddress::listen).transpose()?);
@@ -103,6 +118,7 @@ pub fn run(plan: Plan, wanted: WantedLink, events: Events) -> Result<LinkStatus>
         }
     }
     let ports = service.wanted.ports.iter().map(|end| end.name.clone()).collect();
+    confine::enter(sandbox, &confine::needs_with_ports(), &events)?;
     let mut supervisor = Supervisor::new(service, socket, events.clone());
     supervisor.ready(ports);
     note.iter().for_each(|note| events.note(note));
@@ -174,6 +190,7 @@ impl LinkService {
         LinkStatus {
             name: self.name.clone(),
             pid: std::process::id(),
+            sandbox: sandbox::state(),
             seed: self.seed,
             ports: ends
                 .map(|(end, gone)| End { name: end.name.clone(), gone: gone.clone() })

@@ -27,7 +27,7 @@ use crate::nat::model::{FLOWS, FlowPage, Guest, Nat as Report, Published, Splice
 use crate::nat::publish::{Follower, INSIDE};
 use crate::nat::resolvers::ServerFollower;
 use crate::nat::wanted::WantedNat;
-use crate::sandbox::Needs;
+use crate::sandbox::{self, Needs};
 use crate::supervisor::routes::RELOAD;
 use crate::supervisor::{
     Answer, Done, DoneReply, FIRST_TOKEN, Job, Progress, Service, TICK, Trigger, seed, value,
@@ -251,6 +251,7 @@ impl NatService {
         Report {
             name: self.name.clone(),
             pid: std::process::id(),
+            sandbox: sandbox::state(),
             device: self.device(),
             mtu: self.wanted.mtu,
             addresses: addresses.to_vec(),

@@ -4,6 +4,7 @@ use crate::control::http::Request;
 use crate::control::page;
 use crate::control::route::{PAGE, Route, schema};
 use crate::error::Result;
+use crate::sandbox::SandboxState;
 use adit_engine::{FlowId, Transport};
 use adit_nat::{FlowChange, FlowNews, FlowRow, Gateway, Publish};
 use adit_runtime::{Runner, SpliceCounts};
@@ -21,6 +22,9 @@ pub struct Nat {
     pub name: String,
     /// Its process.
     pub pid: u32,
+    /// The sandbox that its process is in.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub sandbox: Option<SandboxState>,
     /// The device inside, or the ports of guests.
     pub device: String,
     /// Its IP MTU.

@@ -413,6 +413,17 @@ fn reorder(table: &mut Table<'_>, base: Option<Reorder>) -> Option<Reorder> {
     }
 }
 
+/// Whether a file is one that a key names: a table of delays, a pattern of losses, steps, a trace.
+#[must_use]
+pub fn is_part(path: &Path) -> bool {
+    read_file(path).is_ok_and(|text| {
+        Steps::parse(&text).is_ok()
+            || LossPattern::parse(&text).is_ok()
+            || Opportunities::parse(&text).is_ok()
+            || DelayTable::parse(&text).is_ok()
+    })
+}
+
 /// What the file that a value names holds, `"none"` for nothing.
 fn file_or_none<T>(
     value: &Value<'_>,
@@ -440,6 +451,6 @@ fn file_or_none<T>(
 fn read_file(path: &Path) -> std::io::Result<String> {
     let limit = u64::try_from(FILE_LEN_MAX).unwrap_or(u64::MAX) + 1;
     let mut text = String::new();
-    crate::config::source::open_regular(path)?.take(limit).read_to_string(&mut text)?;
+    crate::helper::open_regular(path)?.take(limit).read_to_string(&mut text)?;
     Ok(text)
 }

@@ -3,6 +3,7 @@
 use crate::netem::keys::{self, to_json};
 use crate::netem::profile::Profiles;
 use crate::netem::words;
+use crate::sandbox::SandboxState;
 use adit_engine::Counter;
 use adit_engine::netem::{Counts, Direction, Estimate, Histogram, Link, Report};
 use adit_runtime::PortNetem;
@@ -21,6 +22,9 @@ pub struct LinkStatus {
     pub name: String,
     /// Its process.
     pub pid: u32,
+    /// The sandbox that its process is in.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub sandbox: Option<SandboxState>,
     /// The seed of its random decisions.
     pub seed: u64,
     /// Its two ports, a and b.

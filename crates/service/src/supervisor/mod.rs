@@ -187,7 +187,8 @@ pub struct Supervisor<S: Service> {
     events: Events,
     background: BackgroundReader<S::Change>,
     health: Watch<S::Report>,
-    watchdog: Option<Watchdog>,
+    /// Made before a sandbox forbids it.
+    watchdog: io::Result<Option<Watchdog>>,
     /// The clients of `/metrics`, once there was one.
     scrapes: Option<Scrapes>,
     is_stopping: bool,
@@ -197,13 +198,14 @@ impl<S: Service> Supervisor<S> {
     /// A supervisor that answers at `socket` and reports to `events`.
     pub fn new(service: S, mut socket: ControlSocket, events: Events) -> Self {
         let (background, health) = (BackgroundReader::new(), Watch::new());
+        let watchdog = Watchdog::of_environment();
         if let Some(server) = &mut socket.server {
             server.describe(routes::all(S::ROUTES), events.journal().clone());
             if socket.metrics.as_ref().is_some_and(|listener| listener.has_page) {
                 server.serve_page();
             }
         }
-        let (watchdog, scrapes, is_stopping) = (None, None, false);
+        let (scrapes, is_stopping) = (None, false);
         Self { service, socket, events, background, health, watchdog, scrapes, is_stopping }
     }
 
@@ -221,12 +223,13 @@ impl<S: Service> Supervisor<S> {
     pub fn run(&mut self, runner: &mut Runner<S::Engine>) -> Result<()> {
         self.events.start();
         let readable = Interest { readable: true, writable: false };
-        let watchdog = Watchdog::of_environment().and_then(|watchdog| {
-            self.watchdog = watchdog;
-            let timer = self.watchdog.as_ref().map(|watchdog| &watchdog.0);
-            timer.map_or(Ok(()), |timer| runner.watch(timer, WATCHDOG, readable))
+        let watchdog = std::mem::replace(&mut self.watchdog, Ok(None)).and_then(|watchdog| {
+            let timer = watchdog.as_ref().map(|watchdog| &watchdog.0);
+            timer.map_or(Ok(()), |timer| runner.watch(timer, WATCHDOG, readable))?;
+            Ok(watchdog)
         });
-        watchdog.map_err(|error| Error::io("watch", "the timer of the watchdog", &error))?;
+        let failed = |error| Error::io("watch", "the timer of the watchdog", &error);
+        self.watchdog = Ok(watchdog.map_err(failed)?);
         if let Some(server) = &self.socket.server {
             let watched = runner.watch(server, CONTROL, readable);
             watched.map_err(|error| Error::io("watch", "the control socket", &error))?;
@@ -459,7 +462,9 @@ impl<S: Service> Handler<S::Engine> for Supervisor<S> {
             LoopEvent::Ready(CONTROL) => self.serve(runner),
             LoopEvent::Ready(JOB) => self.apply(runner),
             LoopEvent::Ready(METRICS) => self.scrape(runner),
-            LoopEvent::Ready(WATCHDOG) => self.watchdog.iter().for_each(Watchdog::report),
+            LoopEvent::Ready(WATCHDOG) => {
+                self.watchdog.iter().flatten().for_each(Watchdog::report);
+            }
             LoopEvent::Signal(Signal::Hangup) => match self.service.hangup() {
                 Hangup::Reload => self.background.queue(Trigger::Reload(None)),
                 Hangup::Stop => return Next::Stop,

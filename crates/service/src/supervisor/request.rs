@@ -6,6 +6,7 @@ use crate::config::source::{Files, Source};
 use crate::config::table::Table;
 use crate::control::CONTROL;
 use crate::error::{Error, Kind, Result};
+use crate::sandbox;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
@@ -61,7 +62,7 @@ pub fn read_request<T>(
     let result = read(&mut table);
     table.finish();
     if let Some(named) = source.refused() {
-        let user = rustix::process::geteuid().as_raw();
+        let (user, _) = sandbox::owner();
         let message = format!(
             "permission denied to name '{named}': the program would open it with the rights of user {user}"
         );

@@ -23,12 +23,15 @@ pub mod wanted;
 
 pub use api::ROUTES;
 
+use crate::confine;
 use crate::control::http::{Method, Request};
 use crate::control::route::Route;
 use crate::control::socket::ControlSocket;
 use crate::error::{Error, Result};
 use crate::event::Events;
+use crate::helper::Policy;
 use crate::metrics::{ListenAddress, Snapshot};
+use crate::sandbox::{CapabilitySet, Sandbox};
 use crate::supervisor::{Answer, Hangup, Job, Progress, Service, Supervisor, TICK, Trigger, seed};
 use crate::switch::state::{Numbers, SwitchService};
 use crate::switch::wanted::WantedSwitch;
@@ -39,11 +42,18 @@ use adit_runtime::{Runner, Signals};
 use plan::Plan;
 use std::collections::BTreeSet;
 
-/// Runs a switch until it is stopped.
+/// What the helper of a switch allows.
+#[must_use]
+pub fn policy(plan: &Plan) -> Policy {
+    let again = plan.clone();
+    confine::policy(move || again.read())
+}
+
+/// Runs a switch until it is stopped. `sandbox` was prepared before the first thread of the process.
 ///
 /// # Errors
 /// It cannot start; nothing is left behind then.
-pub fn run(plan: Plan, wanted: WantedSwitch, events: Events) -> Result<()> {
+pub fn run(plan: Plan, wanted: WantedSwitch, sandbox: &Sandbox, events: Events) -> Result<()> {
     events.configure_log(wanted.log.as_ref());
     let mut socket = ControlSocket::open(wanted.name.clone(), "switch")?;
     socket.set_metrics(wanted.metrics.map(ListenAddress::listen).transpose()?);
@@ -79,6 +89,11 @@ pub fn run(plan: Plan, wanted: WantedSwitch, events: Events) -> Result<()> {
     service.start(&mut runner, wanted)?;
     let note = accelerate::check(&mut service, &runner)?;
     let ports = service.ports.iter().map(|port| port.wanted.name.clone()).collect();
+    let mut needs = confine::needs_with_ports();
+    if runner.acceleration().is_some_and(|acceleration| acceleration.needs_rights) {
+        needs.capabilities |= CapabilitySet::NET_ADMIN;
+    }
+    confine::enter(sandbox, &needs, &events)?;
     let mut supervisor = Supervisor::new(service, socket, events.clone());
     supervisor.ready(ports);
     notes.iter().chain(&note).for_each(|note| events.note(note));

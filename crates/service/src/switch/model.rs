@@ -2,6 +2,7 @@
 
 use crate::config::value::word_of;
 use crate::netem::report::{Links, Netem};
+use crate::sandbox::{self, SandboxState};
 use crate::switch::keys::Flags;
 use crate::switch::port::TAGS;
 use adit_engine::switch::{
@@ -20,6 +21,9 @@ pub struct Switch {
     pub name: String,
     /// Its process.
     pub pid: u32,
+    /// The sandbox that its process is in.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub sandbox: Option<SandboxState>,
     /// The file that it was started from.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub file: Option<String>,
@@ -431,6 +435,7 @@ pub fn switch(name: String, config: &SwitchConfig, fdb_entries: usize) -> Switch
     Switch {
         name,
         pid: std::process::id(),
+        sandbox: sandbox::state(),
         file: None,
         unsaved: Vec::new(),
         seed: 0,

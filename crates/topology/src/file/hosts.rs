@@ -196,7 +196,7 @@ pub(super) fn content_of(value: &Value<'_>) -> Result<String, Wrong> {
     let path = path(value)?;
     let failed =
         |error| Wrong::new(format_args!("cannot be read from {}: {error}", path.display()));
-    let file = adit_service::config::source::open_regular(&path).map_err(failed)?;
+    let file = adit_service::helper::open_regular(&path).map_err(failed)?;
     let mut text = String::new();
     let limit = u64::try_from(TEXT_LEN_MAX).unwrap_or(u64::MAX) + 1;
     file.take(limit).read_to_string(&mut text).map_err(failed)?;

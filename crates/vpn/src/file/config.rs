@@ -243,6 +243,15 @@ impl PeerEndpoint {
             Self::Name { .. } => None,
         }
     }
+
+    /// The name of the host, if it must be resolved.
+    #[must_use]
+    pub fn name(&self) -> Option<&str> {
+        match self {
+            Self::Address(_) => None,
+            Self::Name { host, .. } => Some(host),
+        }
+    }
 }
 
 impl fmt::Display for PeerEndpoint {

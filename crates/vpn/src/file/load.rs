@@ -10,8 +10,9 @@ use crate::file::toml;
 use crate::file::validate;
 use adit_device::IfName;
 use adit_service::config::problems::Problems;
-use adit_service::config::source::{Source, open_regular};
+use adit_service::config::source::Source;
 use adit_service::error::{Error, Kind, Result, SYSTEM};
+use adit_service::helper::open_regular;
 use std::ffi::OsStr;
 use std::path::{Path, PathBuf};
 

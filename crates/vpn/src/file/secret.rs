@@ -2,6 +2,7 @@
 //!
 //! Never from the command line or the environment, which other users and programs can see.
 
+use adit_service::sandbox::owner;
 use rustix::fs::{FileType, Mode, OFlags};
 use std::fmt;
 use std::fs::File;
@@ -86,7 +87,7 @@ impl SecretSource {
 /// `PermissionDenied`, with the remedy in its text.
 pub fn check_private(file: &File) -> io::Result<()> {
     let stat = rustix::fs::fstat(file)?;
-    let me = rustix::process::geteuid().as_raw();
+    let (me, _) = owner();
     if stat.st_uid != 0 && stat.st_uid != me {
         let text = format!("it belongs to user {}, who could change it", stat.st_uid);
         return Err(io::Error::new(io::ErrorKind::PermissionDenied, text));
@@ -97,7 +98,7 @@ pub fn check_private(file: &File) -> io::Result<()> {
 /// What makes a file private, as a command.
 #[must_use]
 pub fn remedy(file: &File, path: &Path) -> String {
-    let me = rustix::process::geteuid().as_raw();
+    let (me, _) = owner();
     let owner = rustix::fs::fstat(file).map_or(me, |stat| stat.st_uid);
     let path = path.display();
     if owner == 0 || owner == me {

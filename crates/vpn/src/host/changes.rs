@@ -1,15 +1,15 @@
 //! What a tunnel has changed on its host, and how it changes further.
 
-use crate::host::dns::Dns;
 use crate::host::plan::{Plan, Seen, SeenDevice};
+use crate::host::questions::check_name_servers;
 use adit_device::netlink::LinkFlags;
 use adit_device::{Device, IfName, Link, Netns};
 use adit_service::error::{Error, Kind, Result, SYSTEM};
+use adit_service::helper::filter_tables;
 use adit_service::host::action::{Action, Program, Purpose};
 use adit_service::host::executor::Executor;
 use adit_service::host::filter::TableId;
 use adit_service::host::ledger::Ledger;
-use adit_service::host::stale::filter_tables;
 use std::fmt;
 use std::net::IpAddr;
 
@@ -192,7 +192,7 @@ impl HostChanges {
         let input = program.input.as_deref().unwrap_or_default();
         let servers: Vec<IpAddr> =
             words.chain(input.split_whitespace()).filter_map(|word| word.parse().ok()).collect();
-        Dns::find()?.check(&self.name, &servers)
+        check_name_servers(self.name, &servers)
     }
 }
 

@@ -33,6 +33,8 @@ pub enum Dns {
     },
 }
 
+adit_device::wire_enum! { Dns { 0 = Resolved, 1 = Resolvconf { prefix } } }
+
 impl Dns {
     /// What this machine has; `None` if it has neither.
     #[must_use]

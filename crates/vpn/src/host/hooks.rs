@@ -5,8 +5,8 @@ use crate::file::keys::Key;
 use adit_device::IfName;
 use adit_runtime::RaisedPriority;
 use adit_service::event::Events;
+use adit_service::helper;
 use adit_service::host::action::{Action, Program, Purpose};
-use adit_service::host::program;
 use adit_tunnel::PublicKey;
 use std::net::SocketAddr;
 use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
@@ -110,7 +110,7 @@ impl Hooks {
 fn work(queue: &Receiver<Vec<String>>, events: &Events) {
     for words in queue {
         tracing::debug!("runs {}", words.join(" "));
-        if let Err(error) = program::run(&words, None) {
+        if let Err(error) = helper::run(&words) {
             events.note(format!("warning: cannot run {error}"));
         }
     }

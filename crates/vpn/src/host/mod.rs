@@ -6,4 +6,5 @@ pub mod error;
 pub mod hooks;
 pub mod names;
 pub mod plan;
+pub mod questions;
 pub mod timestamps;

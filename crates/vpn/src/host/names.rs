@@ -4,11 +4,12 @@ use crate::file::config::PeerEndpoint;
 use crate::file::values::canonical;
 use adit_packet::Instant;
 use adit_runtime::RaisedPriority;
+use adit_service::helper;
 use adit_tunnel::PublicKey;
 use rustix::event::{EventfdFlags, eventfd};
 use std::collections::{BTreeMap, VecDeque};
 use std::io;
-use std::net::{SocketAddr, ToSocketAddrs};
+use std::net::SocketAddr;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::sync::{Arc, Condvar, Mutex, PoisonError, mpsc};
 use std::time::Duration;
@@ -244,8 +245,8 @@ fn answer(questions: &Questions, answers: &mpsc::Sender<Answer>, wake: &OwnedFd)
         };
         drop(queue);
         adit_runtime::panics::failpoint("names");
-        let found = (host.as_str(), port).to_socket_addrs();
-        let result = found.map(|found| found.map(canonical).collect());
+        let found = helper::resolve(&host, port);
+        let result = found.map(|found| found.into_iter().map(canonical).collect());
         if answers.send(Answer { peer, host, port, result }).is_err() {
             return;
         }

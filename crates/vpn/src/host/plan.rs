@@ -19,6 +19,7 @@
 
 use crate::file::config::{Config, Table};
 use crate::host::dns::Dns;
+use crate::host::questions::Surroundings;
 use adit_device::netlink::{
     Address, FwMark, IpFamily, IpPrefix, Netlink, Route, RouteKind, Rule, RuleAction, TABLE_MAIN,
 };
@@ -127,20 +128,9 @@ impl Seen {
                 SeenDevice::Exists { multi_queue }
             }
         };
-        let forwards = netns.map_or_else(|| Ok(forwards()), |netns| netns.run(forwards));
-        // Name servers are set for the namespace that the program is in.
-        let dns = Dns::find().filter(|_| netns.is_none());
-        let forwards = forwards.unwrap_or(true);
+        let Surroundings { forwards, dns } = Surroundings::read(netns);
         Ok(Self { rules, tables, path_mtu: None, device, forwards, dns })
     }
-}
-
-/// Whether the host forwards packets of any family.
-fn forwards() -> bool {
-    ["ipv4/conf/all/forwarding", "ipv6/conf/all/forwarding"].iter().any(|file| {
-        let text = std::fs::read_to_string(format!("/proc/sys/net/{file}"));
-        text.is_ok_and(|text| text.trim() != "0")
-    })
 }
 
 impl Plan {

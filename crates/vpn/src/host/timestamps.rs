@@ -21,17 +21,16 @@
 use crate::address::udp;
 use crate::file::config::{Peer, PeerEndpoint};
 use crate::file::keys::Key;
+use crate::host::questions::write_timestamps;
 use adit_engine::Endpoint;
 use adit_packet::Instant;
 use adit_service::event::Events;
-use adit_service::file;
+use adit_service::helper;
 use adit_tunnel::{PublicKey, Tai64n, Tunnel};
 use std::collections::{BTreeMap, BTreeSet};
 use std::env;
-use std::fs::{self, DirBuilder};
 use std::io::{self, Read};
 use std::net::SocketAddr;
-use std::os::unix::fs::DirBuilderExt;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -61,8 +60,7 @@ pub struct Timestamps {
 impl Timestamps {
     /// Reads the file of the tunnel of this name. A mistake in the file is a warning.
     pub fn open(name: &str, events: &Events) -> Self {
-        let Some(folder) = folder() else { return Self::default() };
-        let file = folder.join(format!("{name}.timestamps"));
+        let Some(file) = file_of(name) else { return Self::default() };
         let mut timestamps = Self::default();
         match read(&file) {
             Ok(text) => {
@@ -163,10 +161,7 @@ impl Save {
     /// # Errors
     /// EACCES, ENOSPC, EROFS.
     pub fn write(&self) -> io::Result<()> {
-        if let Some(folder) = self.file.parent() {
-            DirBuilder::new().recursive(true).mode(0o700).create(folder)?;
-        }
-        file::replace(&self.file, &self.text, 0o600)
+        write_timestamps(&self.file, &self.text)
     }
 }
 
@@ -200,20 +195,26 @@ fn parse_stamp(text: &str) -> Option<Tai64n> {
     Some(Tai64n::from_bytes(bytes))
 }
 
+/// The file of the tunnel of this name, if there is a place for one.
+pub(crate) fn file_of(name: &str) -> Option<PathBuf> {
+    Some(folder()?.join(format!("{name}.timestamps")))
+}
+
 /// The folder that systemd made for the service, else the user's own, or root's.
 /// The folder of the files, if there is a place for one.
 pub(crate) fn folder() -> Option<PathBuf> {
     let set = |name| env::var_os(name).filter(|path| !path.is_empty()).map(PathBuf::from);
     let of_service = set("STATE_DIRECTORY");
     let of_user = || Some(set("XDG_STATE_HOME")?.join("adit"));
-    let of_root = || rustix::process::geteuid().is_root().then(|| PathBuf::from("/var/lib/adit"));
+    let of_root =
+        || (adit_service::sandbox::owner().0 == 0).then(|| PathBuf::from("/var/lib/adit"));
     let at_home = || Some(set("HOME")?.join(".local/state/adit"));
     of_service.or_else(of_user).or_else(of_root).or_else(at_home)
 }
 
 fn read(file: &Path) -> io::Result<String> {
     let mut text = String::new();
-    fs::File::open(file)?.take(FILE_LEN_MAX).read_to_string(&mut text)?;
+    helper::open_file(file)?.take(FILE_LEN_MAX).read_to_string(&mut text)?;
     Ok(text)
 }
 

@@ -22,7 +22,7 @@ use adit_service::host::executor::{Executor, Outcome};
 use adit_service::namespace::attach::{Interface, Target, attach};
 use adit_service::namespace::{PrivateFiles, Running};
 use adit_service::nat;
-use adit_service::sandbox::Needs;
+use adit_service::sandbox::{Level, Needs};
 use adit_service::supervisor::Supervisor;
 use adit_service::supervisor::guest::Guest;
 use std::net::IpAddr;
@@ -40,6 +40,7 @@ pub(super) fn run(options: &Options, wanted: &WantedTunnel, events: &Events) -> 
         private_key: None,
         device_netns: Some(String::new()),
         pipe: Pipe::None,
+        sandbox: Level::Off,
         metrics: None,
         faster: 1,
     };
@@ -76,6 +77,7 @@ pub(super) fn run(options: &Options, wanted: &WantedTunnel, events: &Events) -> 
         signals: None,
         recording,
         installed: None,
+        pipe: None,
     };
     let (mut runner, supervisor) = up.start(start, events)?;
     if let Some(profiles) = &wanted.netem {
@@ -121,6 +123,11 @@ fn load(up: &up::Options) -> Result<Loaded> {
 /// The system calls of a tunnel, beside those of its loop: names are resolved, timestamps are written to files, pages
 /// with keys are locked.
 const SYSCALLS: &[&str] = &[
+    "dup",
+    "epoll_create1",
+    "eventfd2",
+    "poll",
+    "timerfd_create",
     "access",
     "bind",
     "connect",
@@ -154,7 +161,6 @@ const SYSCALLS: &[&str] = &[
     "setpriority",
     "setsockopt",
     "socket",
-    "uname",
 ];
 
 /// What a tunnel still needs once it has a device.

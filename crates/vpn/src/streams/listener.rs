@@ -1,12 +1,14 @@
 //! The TCP listener: each connection becomes the port of an unauthenticated host.
 
 use crate::file::values::canonical;
+use adit_device::broker::InetSocket;
+use adit_device::rights::open_inet;
 use adit_runtime::PeerOptions;
 use adit_runtime::port::messages::MessagePort;
 use adit_runtime::port::{Hub, HubCx, HubRecv};
 use rustix::io::Errno;
 use rustix::net::{SocketFlags, acceptfrom_with};
-use socket2::{Domain, Protocol, Socket, TcpKeepalive, Type};
+use socket2::{Socket, TcpKeepalive};
 use std::io;
 use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
@@ -39,11 +41,11 @@ impl Listener {
         let any_v6 = SocketAddr::new(Ipv6Addr::UNSPECIFIED.into(), port);
         let any_v4 = SocketAddr::new(Ipv4Addr::UNSPECIFIED.into(), port);
         let socket = match options.source {
-            Some(source) => open(SocketAddr::new(source, port), options)?,
-            None => match open(any_v6, options) {
+            Some(source) => open(SocketAddr::new(source, port), None, options)?,
+            None => match open(any_v6, None, options) {
                 // A machine without IPv6.
                 Err(error) if error.raw_os_error() == Some(Errno::AFNOSUPPORT.raw_os_error()) => {
-                    open(any_v4, options)?
+                    open(any_v4, None, options)?
                 }
                 opened => opened?,
             },
@@ -95,23 +97,26 @@ pub(super) fn stream_name(far: SocketAddr) -> String {
     format!("tcp:{}", canonical(far))
 }
 
-/// A non-blocking TCP socket, bound and marked. Accepted connections inherit its options.
-pub(super) fn open(at: SocketAddr, options: &PeerOptions) -> io::Result<Socket> {
-    let kind = Type::STREAM.nonblocking();
-    let socket = Socket::new(Domain::for_address(at), kind, Some(Protocol::TCP))?;
-    if options.mark != 0 {
-        socket.set_mark(options.mark)?;
-    }
-    socket.set_reuse_address(true)?;
-    if at.is_ipv6() && at.port() != 0 {
-        socket.set_only_v6(!at.ip().is_unspecified())?;
-    }
+/// A non-blocking TCP socket, bound, marked, and connecting to an address. Accepted connections inherit its options.
+pub(super) fn open(
+    at: SocketAddr,
+    to: Option<SocketAddr>,
+    options: &PeerOptions,
+) -> io::Result<Socket> {
+    let only_v6 = at.is_ipv6() && at.port() != 0 && !at.ip().is_unspecified();
+    let socket = Socket::from(open_inet(&InetSocket {
+        is_stream: true,
+        only_v6,
+        reuse: true,
+        mark: options.mark,
+        to,
+        ..InetSocket::udp(at)
+    })?);
     socket.set_tcp_nodelay(true)?;
     // Old kernels do not have it: then more waits.
     let _ = socket.set_tcp_notsent_lowat(NOT_SENT_MAX);
     socket.set_tcp_user_timeout(Some(DEAD_AFTER))?;
     let keepalive = TcpKeepalive::new().with_time(DEAD_AFTER).with_interval(DEAD_AFTER / 3);
     socket.set_tcp_keepalive(&keepalive)?;
-    socket.bind(&at.into())?;
     Ok(socket)
 }

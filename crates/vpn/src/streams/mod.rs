@@ -502,13 +502,7 @@ impl Streams {
             None if address.is_ipv4() => Ipv4Addr::UNSPECIFIED.into(),
             None => Ipv6Addr::UNSPECIFIED.into(),
         };
-        let socket = open(SocketAddr::new(any, 0), options)?;
-        match socket.connect(&address.into()) {
-            Err(error) if error.raw_os_error() != Some(Errno::INPROGRESS.raw_os_error()) => {
-                return Err(error);
-            }
-            _ => {}
-        }
+        let socket = open(SocketAddr::new(any, 0), Some(address), options)?;
         let stream = Box::new(MessagePort::socket(stream_name(address), OwnedFd::from(socket))?);
         self.attach(runner, stream, Some(peer))?;
         Ok(())

@@ -3,10 +3,12 @@
 use crate::file::keys::Key;
 use crate::file::values::canonical;
 use crate::uapi::{BadRequest, PeerChange, Request, SetRequest};
+use adit_device::broker::InetSocket;
 use adit_device::netlink::IpPrefix;
+use adit_device::rights::open_inet;
 use adit_tunnel::{KEY_LEN, PublicKey};
-use rustix::net::{AddressFamily, SocketType, netdevice};
-use std::net::{SocketAddr, SocketAddrV6};
+use rustix::net::netdevice;
+use std::net::{Ipv4Addr, SocketAddr, SocketAddrV6};
 
 /// Where the first request in `bytes` ends: behind the empty line.
 pub fn end_of_request(bytes: &[u8]) -> Option<usize> {
@@ -127,6 +129,7 @@ fn endpoint(text: &str) -> Option<SocketAddr> {
 
 /// The index of an interface in the namespace of the tunnel's sockets. Nothing here waits.
 fn index_of(name: &str) -> Option<u32> {
-    let socket = rustix::net::socket(AddressFamily::INET, SocketType::DGRAM, None).ok()?;
+    let any = SocketAddr::from((Ipv4Addr::UNSPECIFIED, 0));
+    let socket = open_inet(&InetSocket::udp(any)).ok()?;
     netdevice::name_to_index(socket, name).ok()
 }

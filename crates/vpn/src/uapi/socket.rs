@@ -15,7 +15,7 @@ use std::time::Duration;
 use zeroize::Zeroizing;
 
 /// Where `wg` looks.
-const FOLDER: &str = "/run/wireguard";
+pub(crate) const FOLDER: &str = "/run/wireguard";
 
 /// The most clients at a time: `wg` asks and goes. For a further one the oldest goes.
 const CLIENTS_MAX: usize = 8;

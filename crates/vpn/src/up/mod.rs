@@ -3,6 +3,7 @@
 mod take_over;
 
 use crate::cipher::Measurement;
+use crate::confine;
 use crate::daemon::host::{Host, lock};
 use crate::daemon::{Daemon, Ended, Parts};
 use crate::endpoints::{Endpoints, WantedSockets};
@@ -19,6 +20,7 @@ use crate::host::plan::{Plan, Seen, path_mtu};
 use crate::host::timestamps::Timestamps;
 use crate::memory;
 pub use crate::pipe::Pipe;
+use crate::pipe::{OpenPipe, Program};
 use crate::uapi::socket::UapiSocket;
 use crate::upgrade::successor::{Installed, Taken};
 use crate::upgrade::waiter;
@@ -32,12 +34,14 @@ use adit_service::control::name::Claim;
 use adit_service::control::notify::{Status, is_managed, notify};
 use adit_service::control::server::Server;
 use adit_service::control::socket::{ControlSocket, Listener};
-use adit_service::error::{Error, Kind, Result};
+use adit_service::error::{Error, Kind, Result, SYSTEM};
 use adit_service::event::Events;
+use adit_service::helper::{self, RemoteExecutor};
 use adit_service::host::action::Action;
 use adit_service::host::executor::{Executor, HostExecutor};
 use adit_service::host::stale::{find_stale, kill_switch};
 use adit_service::metrics::ListenAddress;
+use adit_service::sandbox::{Level, Sandbox};
 use adit_service::supervisor::Supervisor;
 use adit_tunnel::{PrivateKey, Random, Timing, Tunnel, TunnelConfig};
 use std::fmt;
@@ -60,6 +64,8 @@ pub struct Options {
     pub device_netns: Option<String>,
     /// A pipe that carries messages instead of UDP.
     pub pipe: Pipe,
+    /// How much of the sandbox is needed.
+    pub sandbox: Level,
     /// Where metrics are read by TCP, in place of the file's.
     pub metrics: Option<ListenAddress>,
     /// The factor by which all intervals of the protocol are shorter, for tests; 1 otherwise.
@@ -112,13 +118,29 @@ impl Options {
         Ok(Startup::new(&loaded, netns.as_ref(), None)?.steps(&loaded))
     }
 
-    /// Runs the tunnel until it is stopped. `ready` is called when it is up. If the program of
+    /// Starts the helper of a tunnel in its sandbox: a copy of this process from before its threads, and without its keys.
+    ///
+    /// # Errors
+    /// It cannot be started, with [`Level::Require`].
+    pub fn sandbox(&self) -> Result<Sandbox> {
+        memory::hide();
+        let is_managed = is_managed() && !self.waits();
+        let policy =
+            confine::policy(self.files.clone(), self.hooks, self.device_netns.clone(), is_managed);
+        Sandbox::prepare(self.sandbox, policy)
+    }
+
+    /// Runs the tunnel until it is stopped, with what [`Self::sandbox`] has prepared. `ready` is called when it is up. If the program of
     /// [`Pipe::Program`] ended the tunnel, returns how it exited.
     ///
     /// # Errors
     /// What failed first; everything that was done is undone.
-    pub fn run(&self, events: &Events, ready: impl FnOnce()) -> Result<Option<ExitStatus>> {
-        memory::hide();
+    pub fn run(
+        &self,
+        sandbox: &Sandbox,
+        events: &Events,
+        ready: impl FnOnce(),
+    ) -> Result<Option<ExitStatus>> {
         let loaded = self.load()?;
         events.configure_log(loaded.config.interface.log.as_ref());
         let name = loaded.name;
@@ -128,20 +150,22 @@ impl Options {
         }
         let netns = self.netns()?;
         let mut startup = Startup::new(&loaded, netns.as_ref(), Some(&name))?;
-        let executor = HostExecutor::new(try_clone(netns.as_ref())?);
-        let mut changes = HostChanges::new(name, netns, Box::new(executor));
+        let executor = executor(sandbox, netns.as_ref())?;
+        let mut changes = HostChanges::new(name, netns, executor);
         // Before the host is changed: a signal during a start undoes it in order.
         let signals = Signals::new().map_err(|error| Error::io("catch", "signals", &error))?;
         startup.prepare(&loaded, &mut changes, events)?;
         let hooks = loaded.config.interface.hooks.clone();
-        let uapi = UapiSocket::bind(&name.to_string()).inspect_err(|error| {
-            events.note(format!("cannot listen for 'wg' on /run/wireguard/{name}.sock: {error}"));
-        });
-        let uapi = uapi.ok();
+        let uapi = listen_for_wg(name, events);
         let mut socket = ControlSocket::new(claim.name().clone(), Server::bind(claim, "tunnel")?);
         let metrics = self.metrics.or(loaded.config.interface.metrics);
         socket.set_metrics(metrics.map(ListenAddress::listen).transpose()?);
         let installed = self.installed(&socket)?;
+        let pipe = self.pipe.open()?;
+        let priority = RaisedPriority::new();
+        // Before the first thread: the sockets and the device are opened by the helper.
+        let needs = confine::needs(&self.pipe);
+        adit_service::confine::give_up(sandbox, &needs, events)?;
         let start = Start {
             installed,
             loaded,
@@ -151,6 +175,7 @@ impl Options {
             changes,
             signals: Some(signals),
             recording: None,
+            pipe,
         };
         let (runner, supervisor) = self.start(start, events)?;
         // PostUp may use the device; its failure ends the start.
@@ -159,7 +184,10 @@ impl Options {
             ready();
             supervisor.ready(Vec::new());
         }
-        self.run_to_end((runner, supervisor), &hooks, started, events)
+        let restricted = adit_service::confine::restrict_calls(sandbox, &needs, events);
+        let ended = self.run_to_end((runner, supervisor), &hooks, started.and(restricted), events);
+        drop(priority);
+        ended
     }
 
     /// Runs a loop until its end, and undoes what was done. If `started` is an error, the loop does not run.
@@ -172,9 +200,7 @@ impl Options {
     ) -> Result<Option<ExitStatus>> {
         let mut result = Ok(());
         if started.is_ok() {
-            let priority = RaisedPriority::new();
             result = supervisor.run(&mut runner);
-            drop(priority);
         }
         let name = supervisor.service.name();
         if let Some(successor) = supervisor.service.take_successor() {
@@ -206,11 +232,7 @@ impl Options {
         // Last: a client that stops the tunnel waits for it.
         socket.finish();
         started.and(result).and(failure.map_or(Ok(()), Err))?;
-        let Some(program) = program else { return Ok(None) };
-        let name = program.name().to_owned();
-        let status = program.wait().map_err(|error| Error::io("wait for", &name, &error))?;
-        events.note(format_args!("'{name}' ended the tunnel ({status})"));
-        Ok(Some(status))
+        program.map(|program| wait_for(program, events)).transpose()
     }
 
     /// Device, sockets and engine, joined in a loop. The device comes last: what fails before has changed
@@ -220,7 +242,7 @@ impl Options {
         start: Start,
         events: &Events,
     ) -> Result<(Runner<TunnelEngine>, Supervisor<Daemon>)> {
-        let Start { loaded, plan, socket, uapi, mut changes, signals, recording, installed } =
+        let Start { loaded, plan, socket, uapi, mut changes, signals, recording, installed, pipe } =
             start;
         let measurement = Measurement::start();
         let wanted = WantedSockets::new(&loaded.config, plan.mark);
@@ -261,7 +283,8 @@ impl Options {
                     Some(recording) => recording.of(port),
                     None => port,
                 };
-                let runner = self.make_loop(config, signals, (mode, port), peers, &mut daemon)?;
+                let inside = (mode, port);
+                let runner = Self::make_loop(config, signals, inside, (peers, pipe), &mut daemon)?;
                 Ok((runner, Supervisor::new(daemon, socket, events.clone())))
             });
         started.inspect_err(|_| {
@@ -336,14 +359,12 @@ impl Options {
     }
 
     fn make_loop(
-        &self,
         config: TunnelConfig,
         signals: Option<Signals>,
         (mode, device): (Mode, Box<dyn Port>),
-        peers: PeerSockets,
+        (peers, pipe): (PeerSockets, Option<OpenPipe>),
         daemon: &mut Daemon,
     ) -> Result<Runner<TunnelEngine>> {
-        let pipe = self.pipe.open()?;
         let failed = |error| Error::io("create", "the loop", &error);
         let engine =
             TunnelEngine::new(Tunnel::new(config, random()), mode, seed().map_err(failed)?);
@@ -358,6 +379,30 @@ impl Options {
         }
         Ok(runner)
     }
+}
+
+/// Changes the host: in the helper, if there is one.
+fn executor(sandbox: &Sandbox, netns: Option<&Netns>) -> Result<Box<dyn Executor>> {
+    Ok(match sandbox.helper() {
+        Some(helper) => Box::new(RemoteExecutor::new(Arc::clone(helper), netns)?),
+        None => Box::new(HostExecutor::new(try_clone(netns)?)),
+    })
+}
+
+fn listen_for_wg(name: IfName, events: &Events) -> Option<UapiSocket> {
+    let bound = UapiSocket::bind(&name.to_string());
+    let failed = |error: &io::Error| {
+        events.note(format!("cannot listen for 'wg' on /run/wireguard/{name}.sock: {error}"));
+    };
+    bound.inspect_err(failed).ok()
+}
+
+/// Waits for the program that ended the tunnel.
+fn wait_for(program: Program, events: &Events) -> Result<ExitStatus> {
+    let name = program.name().to_owned();
+    let status = program.wait().map_err(|error| Error::io("wait for", &name, &error))?;
+    events.note(format_args!("'{name}' ended the tunnel ({status})"));
+    Ok(status)
 }
 
 /// The random numbers of the engine.
@@ -396,6 +441,8 @@ pub(crate) struct Start {
     pub(crate) signals: Option<Signals>,
     /// Records the packets of the device.
     pub(crate) recording: Option<Recording>,
+    /// The pipe in place of sockets.
+    pub(crate) pipe: Option<OpenPipe>,
     /// The program to which the tunnel can be handed over.
     pub(crate) installed: Option<Installed>,
 }
@@ -518,8 +565,13 @@ fn try_clone(netns: Option<&Netns>) -> Result<Option<Netns>> {
 
 /// Hooks run where the program is, whatever namespace the device is in.
 fn run_hooks(actions: &[Action]) -> Result<()> {
-    let mut executor = HostExecutor::new(None);
-    actions.iter().try_for_each(|action| executor.perform(action).map(drop))
+    actions.iter().try_for_each(|action| {
+        let Action::Run(program) = action else { return Ok(()) };
+        helper::run(&program.words).map_err(|why| {
+            let object = program.words.first().cloned().unwrap_or_default();
+            Error::new(Kind::Refused, &SYSTEM, format!("cannot run {why}")).object(object)
+        })
+    })
 }
 
 /// To where a peer's messages go, if that is known.

@@ -1,6 +1,7 @@
 //! The start of a tunnel that another process hands over.
 
 use crate::cipher::Measurement;
+use crate::confine;
 use crate::daemon::host::Host;
 use crate::daemon::{Daemon, Parts};
 use crate::endpoints::Endpoints;
@@ -16,14 +17,18 @@ use crate::upgrade::predecessor::{Inheritance, Predecessor};
 use adit_device::netlink::Netlink;
 use adit_device::{Device, IfName, Link, Mode, Netns};
 use adit_packet::{Pool, PoolConfig};
+use adit_runtime::RaisedPriority;
 use adit_runtime::port::kinds::device::DevicePort;
-use adit_runtime::{PeerSockets, RaisedPriority, Runner, Signals};
+use adit_runtime::{PeerSockets, Runner, Signals};
+use adit_service::confine::{give_up, restrict_calls};
 use adit_service::control::name::{Claim, Name};
 use adit_service::control::server::Server;
 use adit_service::control::socket::{ControlSocket, Listener};
 use adit_service::error::{Error, Kind, Result, SYSTEM};
 use adit_service::event::Events;
-use adit_service::host::executor::HostExecutor;
+use adit_service::helper::RemoteExecutor;
+use adit_service::host::executor::{Executor, HostExecutor};
+use adit_service::sandbox::Sandbox;
 use adit_service::supervisor::Supervisor;
 use adit_tunnel::{Timing, Tunnel, TunnelConfig};
 use std::io;
@@ -44,28 +49,29 @@ impl Options {
     ///
     /// # Errors
     /// This process cannot take over, and the other one continues; later, as [`Self::run`].
-    pub fn take_over(&self, events: &Events) -> Result<Option<ExitStatus>> {
-        memory::hide();
+    pub fn take_over(&self, sandbox: &Sandbox, events: &Events) -> Result<Option<ExitStatus>> {
         let predecessor = Predecessor::new()?;
-        let taken = self.take_from(&predecessor, events);
+        // Before the capability for it is given up.
+        let _priority = RaisedPriority::new();
+        let taken = self.take_from(&predecessor, sandbox, events);
         let (runner, mut supervisor, waits) = taken.inspect_err(|error| predecessor.fail(error))?;
         supervisor.service.own(&runner, waits.then_some(predecessor))?;
         let hooks = supervisor.service.hooks().clone();
-        self.run_to_end((runner, supervisor), &hooks, Ok(()), events)
+        let restricted = restrict_calls(sandbox, &confine::needs(&self.pipe), events);
+        self.run_to_end((runner, supervisor), &hooks, restricted, events)
     }
 
     fn take_from(
         &self,
         predecessor: &Predecessor,
+        sandbox: &Sandbox,
         events: &Events,
     ) -> Result<(Runner<TunnelEngine>, Supervisor<Daemon>, bool)> {
-        let prepared = self.prepare(events)?;
+        let prepared = self.prepare(sandbox, events)?;
         let mut inheritance = predecessor.inherit()?;
-        // Packets wait from here on.
-        let _priority = RaisedPriority::new();
         let (pid, waits) = (inheritance.passed.pid, inheritance.passed.waits);
         let (mut runner, mut daemon, mut socket) =
-            self.restore(prepared, &mut inheritance, events)?;
+            self.restore(prepared, &mut inheritance, sandbox, events)?;
         let now = runner.now();
         daemon.resume(&mut runner, inheritance.passed, inheritance.fds)?;
         predecessor.ready()?;
@@ -79,14 +85,16 @@ impl Options {
         Ok((runner, Supervisor::new(daemon, socket, events.clone()), waits))
     }
 
-    fn prepare(&self, events: &Events) -> Result<Prepared> {
-        let measurement = Measurement::start();
+    fn prepare(&self, sandbox: &Sandbox, events: &Events) -> Result<Prepared> {
         // The key is in the state, wherever it came from.
         let given = Given { private_key: true, device_netns: self.device_netns.is_some() };
         let loaded = load_complete(&self.files, self.hooks, given)?;
         let signals = Signals::new().map_err(|error| Error::io("catch", "signals", &error))?;
         let timestamps = Timestamps::open(&loaded.name.to_string(), events);
         let netns = self.netns()?;
+        // Before the first thread, and before anything of the other process is read.
+        give_up(sandbox, &confine::needs(&self.pipe), events)?;
+        let measurement = Measurement::start();
         Ok(Prepared { loaded, netns, signals, timestamps, aes_is_faster: measurement.finish() })
     }
 
@@ -95,6 +103,7 @@ impl Options {
         &self,
         prepared: Prepared,
         inheritance: &mut Inheritance,
+        sandbox: &Sandbox,
         events: &Events,
     ) -> Result<(Runner<TunnelEngine>, Daemon, ControlSocket)> {
         let Prepared { mut loaded, netns, signals, timestamps, aes_is_faster } = prepared;
@@ -125,12 +134,8 @@ impl Options {
         let mut runner = Runner::new(engine, Pool::new(PoolConfig::default())).map_err(failed)?;
         runner.watch_signals(signals).map_err(failed)?;
         let passed = &inheritance.passed;
-        let link = match &netns {
-            Some(netns) => Link::find_in(netns, &name),
-            None => Link::find(&name),
-        };
-        let executor = HostExecutor::on(link?).within(try_clone(netns.as_ref())?);
-        let changes = HostChanges::resume(name, netns, Box::new(executor), &passed.ledger)?;
+        let executor = executor_on(name, sandbox, netns.as_ref())?;
+        let changes = HostChanges::resume(name, netns, executor, &passed.ledger)?;
         let plan = Plan {
             mode,
             mtu: passed.mtu,
@@ -185,6 +190,22 @@ struct Sockets {
     udp: PeerSockets,
     control: ControlSocket,
     uapi: Option<UapiSocket>,
+}
+
+/// Changes the host of a device that exists: in the helper, if there is one.
+fn executor_on(
+    name: IfName,
+    sandbox: &Sandbox,
+    netns: Option<&Netns>,
+) -> Result<Box<dyn Executor>> {
+    if let Some(helper) = sandbox.helper() {
+        return Ok(Box::new(RemoteExecutor::on(name, Arc::clone(helper), netns)?));
+    }
+    let link = match netns {
+        Some(netns) => Link::find_in(netns, &name),
+        None => Link::find(&name),
+    };
+    Ok(Box::new(HostExecutor::on(link?).within(try_clone(netns)?)))
 }
 
 fn adopt(inheritance: &mut Inheritance, mode: Mode, netns: Option<&Netns>) -> Result<Device> {

@@ -71,10 +71,9 @@ pub(super) struct Channel(OwnedFd);
 
 impl Channel {
     /// Both ends; the second one is for the standard input of the new process.
-    pub(super) fn pair() -> io::Result<(Self, OwnedFd)> {
-        let (ours, theirs) =
-            socketpair(AddressFamily::UNIX, SocketType::SEQPACKET, SocketFlags::CLOEXEC, None)?;
-        Ok((Self::new(ours)?, theirs))
+    pub(super) fn pair() -> io::Result<(OwnedFd, OwnedFd)> {
+        let flags = SocketFlags::CLOEXEC;
+        Ok(socketpair(AddressFamily::UNIX, SocketType::SEQPACKET, flags, None)?)
     }
 
     /// The end that the old process passed as standard input, which is empty from now on.
@@ -89,7 +88,8 @@ impl Channel {
         Ok(channel)
     }
 
-    fn new(socket: OwnedFd) -> io::Result<Self> {
+    /// One of them.
+    pub(super) fn new(socket: OwnedFd) -> io::Result<Self> {
         sockopt::set_socket_timeout(&socket, Timeout::Send, Some(SEND_TIME_MAX))?;
         Ok(Self(socket))
     }
@@ -207,7 +207,7 @@ mod tests {
     #[test]
     fn a_message_arrives_with_its_bytes_and_descriptors() {
         let (one, other) = Channel::pair().unwrap();
-        let other = Channel::new(other).unwrap();
+        let [one, other] = [one, other].map(|fd| Channel::new(fd).unwrap());
         let bytes: Vec<u8> = (0..=255).cycle().take(300_000).collect();
         let file = std::fs::File::open("/dev/null").unwrap();
         for (len, count) in [(0, 0), (5, 1), (300_000, 3), (3, 200)] {
@@ -241,7 +241,7 @@ mod tests {
         ];
         for bytes in no_messages {
             let (one, other) = Channel::pair().unwrap();
-            let other = Channel::new(other).unwrap();
+            let [one, other] = [one, other].map(|fd| Channel::new(fd).unwrap());
             rustix::net::send(&one.0, bytes, SendFlags::empty()).unwrap();
             let error = other.recv(SECOND).unwrap_err();
             assert_eq!(error.kind(), io::ErrorKind::InvalidData, "{bytes:?}");

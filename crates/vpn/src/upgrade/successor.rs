@@ -2,12 +2,12 @@
 
 use crate::upgrade::channel::{Channel, Kind, Message};
 use crate::upgrade::{Hello, Passed, VERSION};
-use adit_device::process::Child;
+use adit_device::process::{Child, unblock_signals_of};
 use adit_service::control::notify::is_managed;
 use adit_service::control::socket::Listener;
 use adit_service::error::{Entry, Error, Kind as ErrorKind, Result};
+use adit_service::helper;
 use rustix::process::Signal;
-use std::ffi::OsString;
 use std::fmt;
 use std::fs;
 use std::io;
@@ -102,10 +102,16 @@ impl Candidate {
     pub fn start(&self) -> Result<Successor> {
         let path = self.path.display();
         let failed = |error: &io::Error| refused(format!("cannot start {path}: {error}"));
-        let (channel, stdin) = Channel::pair().map_err(|error| failed(&error))?;
-        let words: Vec<_> = std::env::args_os().skip(1).filter(|word| word != OPTION).collect();
-        let child = start_program(&self.path, &words, stdin, self.is_managed);
-        let child = child.map_err(|error| failed(&error))?;
+        let stdout = io::stdout();
+        let started = match helper::succeed(stdout.as_fd()) {
+            Some(started) => started,
+            None => stdout
+                .as_fd()
+                .try_clone_to_owned()
+                .and_then(|stdout| start_program(&self.path, stdout, self.is_managed)),
+        };
+        let (child, socket) = started.map_err(|error| failed(&error))?;
+        let channel = Channel::new(socket).map_err(|error| failed(&error))?;
         let mut successor = Successor { channel, child: Some(child) };
         let hello = successor.expect(Kind::Hello, START_TIME_MAX)?;
         let hello: Hello = serde_json::from_slice(&hello.bytes)
@@ -121,20 +127,29 @@ impl Candidate {
     }
 }
 
-/// Starts a program that takes over, with the arguments of this process and this socket. A service manager supervises
-/// its own children alone: it would not wait for the end of another process.
-fn start_program(
+/// Starts a program that takes over, with the arguments of this process; returns the socket to it. A service manager
+/// supervises its own children alone: it would not wait for the end of another process.
+pub(crate) fn start_program(
     path: &Path,
-    words: &[OsString],
-    stdin: OwnedFd,
+    stdout: OwnedFd,
     is_managed: bool,
-) -> io::Result<Child> {
+) -> io::Result<(Child, OwnedFd)> {
+    let (ours, stdin) = Channel::pair()?;
+    let words = std::env::args_os().skip(1).filter(|word| word != OPTION);
     let mut command = Command::new(path);
     // It names this process; the new one reports to the watchdog in its place.
-    command.arg(OPTION).args(words).stdin(stdin).env_remove("WATCHDOG_PID");
+    command.arg(OPTION).args(words).stdin(stdin).stdout(stdout).env_remove("WATCHDOG_PID");
     // Ctrl-C in a terminal is for the process that waits, which passes it on.
     command.process_group(0);
-    if is_managed { Child::spawn_orphan(&mut command) } else { Child::spawn(&mut command) }
+    // The helper blocks all, so that it ends after its worker.
+    unblock_signals_of(&mut command);
+    let spawn = if is_managed { Child::spawn_orphan } else { Child::spawn };
+    Ok((spawn(&mut command)?, ours))
+}
+
+/// Waits for the end of the new process; `None` if neither this process nor its helper is the parent.
+pub(super) fn exit_status(child: &Child) -> io::Result<Option<ExitStatus>> {
+    helper::await_successor().map_or_else(|| child.exit_status(), Ok)
 }
 
 fn identity(path: impl AsRef<Path>) -> Option<(u64, u64, i64)> {
@@ -229,7 +244,7 @@ impl Successor {
     fn kill(&self) -> Option<ExitStatus> {
         let child = self.child.as_ref()?;
         let _ = child.signal(Signal::KILL);
-        child.exit_status().ok()?
+        exit_status(child).ok()?
     }
 }
 

@@ -1,6 +1,6 @@
 //! The end of a process that has handed its tunnel over.
 
-use crate::upgrade::successor::Taken;
+use crate::upgrade::successor::{Taken, exit_status};
 use adit_runtime::{Signal, Signals};
 use rustix::event::{PollFd, PollFlags, poll};
 use rustix::process::Signal as SignalNumber;
@@ -31,7 +31,7 @@ pub fn wait_for(
         rustix::io::retry_on_intr(|| poll(&mut fds, None))?;
         let is_ready = |at| fds.get(at).is_some_and(|fd: &PollFd<'_>| !fd.revents().is_empty());
         if is_ready(0) {
-            return Ok(taken.child.exit_status()?.unwrap_or_default());
+            return Ok(exit_status(&taken.child)?.unwrap_or_default());
         }
         if is_ready(2) {
             before = None;

@@ -1,6 +1,6 @@
 //! `adit lab up`.
 
-use crate::commands::background::{detach, leave_terminal, notify_ready};
+use crate::commands::background::{Detached, detach};
 use crate::commands::lab::wanted::Wanted;
 use crate::commands::web::Web;
 use crate::context::Context;
@@ -81,6 +81,8 @@ fn actions(plan: &Plan) -> Vec<String> {
 struct Background {
     events: Events,
     exit: Exit,
+    /// `None` once the parent is gone.
+    detached: Option<Detached>,
 }
 
 impl Observer for Background {
@@ -88,7 +90,11 @@ impl Observer for Background {
         self.events.send(event);
         match event {
             Event::Part { state, .. } if state == DEGRADED => self.exit = Exit::NotSo,
-            Event::Ready { .. } => notify_ready(self.exit),
+            Event::Ready { .. } => {
+                if let Some(detached) = self.detached.take() {
+                    detached.notify_ready(self.exit);
+                }
+            }
             _ => {}
         }
     }
@@ -122,8 +128,8 @@ impl Args {
         let (name, metrics) = (self.name, self.web.address()?.or(of_file));
         if self.detached {
             let events = self.log.begin(output, TargetId::LAB, Json::Log)?;
-            leave_terminal();
-            let events = Events::new(Background { events, exit: Exit::Ok });
+            let detached = Some(Detached::leave_terminal());
+            let events = Events::new(Background { events, exit: Exit::Ok, detached });
             live::run(wanted, Options { file, name, metrics, life: None }, events)?;
         } else {
             let life = self.while_stdin.then(|| std::io::stdin().as_fd().try_clone_to_owned());

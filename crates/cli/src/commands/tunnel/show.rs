@@ -154,6 +154,9 @@ fn lines(view: &View, output: &Output) -> Vec<String> {
     if let Some(mark) = view.fwmark {
         add("fwmark", format!("{mark:#x}"));
     }
+    if let Some(sandbox) = &view.sandbox {
+        add("sandbox", sandbox.to_string());
+    }
     let d = &view.datagrams;
     add("datagrams", format!("{} received, {} sent", d.received, d.sent));
     if let Some(c) = view.connections {

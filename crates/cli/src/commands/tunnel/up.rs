@@ -1,7 +1,8 @@
 //! `adit tunnel up`, `check`, `down`, `reload`.
 
-use crate::commands::background::{continue_in_background, detach, leave_terminal, notify_ready};
+use crate::commands::background::{Detached, continue_in_background, detach};
 use crate::commands::running::Named;
+use crate::commands::sandbox::SandboxArgs;
 use crate::commands::web::Web;
 use crate::context::Context;
 use crate::exit::Exit;
@@ -80,6 +81,8 @@ pub(crate) struct UpArgs {
     /// Divisor of all protocol intervals, for tests
     #[arg(long, hide = true, default_value = "1")]
     faster: u32,
+    #[command(flatten)]
+    sandbox: SandboxArgs,
     #[command(flatten)]
     log: LogArgs,
 }
@@ -171,6 +174,7 @@ impl UpArgs {
             hooks: self.hooks,
             private_key: self.private_key_file,
             device_netns: self.device_netns,
+            sandbox: self.sandbox.level,
             metrics: self.web.address()?,
             faster: self.faster,
             is_background: self.detached,
@@ -185,20 +189,22 @@ impl UpArgs {
         let output = &context.output;
         // With --stdio, packets are on standard output; in the background there is none.
         let json = if self.detached || self.stdio { Json::Log } else { Json::Stdout };
+        // First: the helper is a copy of this process from before its threads.
+        let sandbox = options.sandbox()?;
         let events = self.log.begin(output, TargetId::TUNNEL, json)?;
         if context.takes_over {
             if self.detached {
                 continue_in_background();
             }
-            let program = options.take_over(&events)?;
+            let program = options.take_over(&sandbox, &events)?;
             return Ok(program.map_or(Exit::Ok, Exit::of_program));
         }
         if self.detached {
-            leave_terminal();
-            options.run(&events, || notify_ready(Exit::Ok))?;
+            let background = Detached::leave_terminal();
+            options.run(&sandbox, &events, || background.notify_ready(Exit::Ok))?;
             return Ok(Exit::Ok);
         }
-        let program = options.run(&events, || {})?;
+        let program = options.run(&sandbox, &events, || {})?;
         Ok(program.map_or(Exit::Ok, Exit::of_program))
     }
 }

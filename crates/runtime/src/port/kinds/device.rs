@@ -19,7 +19,7 @@ use std::os::fd::{AsFd, BorrowedFd};
 use std::thread::JoinHandle;
 
 /// The system calls of an open device: packets, and what it is called and set to.
-pub(crate) const SYSCALLS: &[&str] = &["ioctl", "read", "readv", "write", "writev"];
+pub(crate) const SYSCALLS: &[&str] = &["ioctl", "read", "write", "writev"];
 
 /// How many packets may wait for us at a device that we make: twice the kernel's 500, for a burst of
 /// 64 super-packets cut up for one port is more than that.

@@ -11,11 +11,13 @@ use adit_device::netlink::HardwareType;
 use adit_device::{IfName, Link, Netns, PacketSocket, PacketSocketOptions};
 use adit_packet::{Batch, PacketBuf, Pool, VnetHeader};
 use rustix::io::Errno;
-use rustix::net::sockopt;
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd};
 use std::sync::Arc;
 use std::thread::JoinHandle;
+
+/// The system calls of an open packet socket.
+pub(crate) const SYSCALLS: &[&str] = &["recvmsg", "writev"];
 
 /// How many bytes of frames may wait in the kernel, each way: 64 super-packets, a burst of one batch.
 const SOCKET_BUFFER_LEN: usize = 4 << 20;
@@ -106,15 +108,11 @@ fn open_socket(link: &Link, netns: &Netns) -> io::Result<PacketSocket> {
         promiscuous: true,
         incoming_only: true,
         buffer_len: Some(SOCKET_BUFFER_LEN),
+        send_buffer_len: Some(SOCKET_BUFFER_LEN),
         netns: Some(Arc::new(netns.try_clone()?)),
         ..PacketSocketOptions::default()
     };
-    let socket = PacketSocket::open(link.index()?, &options)?;
-    if sockopt::set_socket_send_buffer_size_force(&socket, SOCKET_BUFFER_LEN).is_err() {
-        // No more than `net.core.wmem_max` without privilege.
-        sockopt::set_socket_send_buffer_size(&socket, SOCKET_BUFFER_LEN)?;
-    }
-    Ok(socket)
+    PacketSocket::open(link.index()?, &options)
 }
 
 debug_as_port!(InterfacePort);

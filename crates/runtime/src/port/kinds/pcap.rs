@@ -5,8 +5,8 @@ use crate::format::recording::{Found, Recording};
 use crate::port::kind::{Key, Kind, Opened, PortOptions};
 use crate::port::{Cx, Gone, Port, Recv};
 use crate::text::words::{SpecError, Words};
+use adit_device::rights::open_recording;
 use adit_packet::{Batch, Instant};
-use rustix::fs::{Mode, OFlags};
 use std::fs::File;
 use std::io::{self, Seek};
 use std::path::{Path, PathBuf};
@@ -102,7 +102,7 @@ impl ReplayPort {
     /// # Errors
     /// Those of open(2); it is no regular file, or no recording.
     pub fn open(spec: &PcapSpec) -> io::Result<Self> {
-        let file = open(&spec.path)?;
+        let file = File::from(open_recording(&spec.path)?);
         let (mut recording, mut frame) = (Recording::new(file.try_clone()?)?, Vec::new());
         let mut recorded = None;
         for _ in 0..BLOCKS_MAX {
@@ -191,15 +191,4 @@ impl Port for ReplayPort {
     fn next_timeout(&self) -> Option<Instant> {
         self.recorded.and(self.due)
     }
-}
-
-/// Opens a regular file; anything else could make the loop wait for its writer.
-fn open(path: &Path) -> io::Result<File> {
-    // To open a FIFO would wait for its writer without O_NONBLOCK, which regular files ignore.
-    let flags = OFlags::RDONLY | OFlags::NONBLOCK | OFlags::CLOEXEC | OFlags::NOCTTY;
-    let file = File::from(rustix::fs::open(path, flags, Mode::empty())?);
-    if !file.metadata()?.is_file() {
-        return Err(io::Error::new(io::ErrorKind::InvalidInput, "it is not a regular file"));
-    }
-    Ok(file)
 }

@@ -6,13 +6,18 @@ use crate::port::datagram::DatagramHub;
 use crate::port::kind::{Argument, Key, Kind, Opened, Parsed, PortOptions};
 use crate::port::stream::StreamPort;
 use crate::port::{Hub, HubCx, HubRecv};
-use crate::socket::unix::{SocketPath, bind_unix, connect_unix};
+use crate::socket::unix::{SocketPath, bind_unix};
 use crate::text::words::{SpecError, Words};
+use adit_device::broker::UnixSocket;
+use adit_device::rights::open_unix;
 use rustix::io::Errno;
-use rustix::net::{SocketFlags, SocketType, accept_with, listen};
+use rustix::net::{SocketFlags, accept_with, listen};
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::{Path, PathBuf};
+
+/// The system calls of an open socket: connections, and the removal of its file.
+pub(crate) const SYSCALLS: &[&str] = &["accept4", "fcntl", "listen", "unlink"];
 
 /// The maximum number of connections that wait for accept(2).
 const BACKLOG: i32 = 128;
@@ -92,7 +97,7 @@ impl PortOptions for UnixSpec {
             }
             UnixRole::Connect => {
                 let failed = |error| Error::io("connect to", path.display(), &error);
-                let socket = connect_unix(path).map_err(failed)?;
+                let socket = open_unix(&UnixSocket::Connected(path.clone())).map_err(failed)?;
                 let name = format!("unix:{}", path.display());
                 Ok(Opened::port(StreamPort::socket(name, socket).map_err(failed)?))
             }
@@ -152,7 +157,7 @@ impl StreamListener {
     /// # Errors
     /// EADDRINUSE: a process listens there; EEXIST: the path is a file that is not a socket.
     pub fn bind(path: &Path) -> io::Result<Self> {
-        let (socket, path) = bind_unix(path, SocketType::STREAM)?;
+        let (socket, path) = bind_unix(path, UnixSocket::Stream)?;
         listen(&socket, BACKLOG)?;
         let name = format!("unix:{}", path.path().display());
         Ok(Self { socket, path, name })

@@ -1,13 +1,14 @@
 //! Runs a checked filter as the kernel would.
 
+use super::instruction::ClassicInstruction;
 use super::instruction::{
     BESIDE_VLAN, Operand, Operation, Register, SCRATCH_LEN, Source, Step, Test,
 };
-use crate::sys::filter::ClassicInstruction;
 
 /// How many bytes of `packet` the program keeps; 0 if it reads past the end of the packet, divides
 /// by zero, or (which the checks exclude) is invalid.
-pub(super) fn run(program: &[ClassicInstruction], packet: &[u8]) -> u32 {
+#[must_use]
+pub fn run(program: &[ClassicInstruction], packet: &[u8]) -> u32 {
     Machine { packet, a: 0, x: 0, scratch: [0; SCRATCH_LEN] }.run(program).unwrap_or(0)
 }
 

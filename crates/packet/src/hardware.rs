@@ -1,7 +1,11 @@
 //! Hardware types and addresses.
 
 use crate::MacAddr;
-use std::fmt;
+use alloc::boxed::Box;
+use alloc::format;
+use alloc::string::String;
+use alloc::vec::Vec;
+use core::fmt;
 
 /// The maximum length of a hardware address: `MAX_ADDR_LEN` of `linux/netdevice.h`.
 pub const HARDWARE_ADDRESS_LEN_MAX: usize = 32;

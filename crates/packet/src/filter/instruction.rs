@@ -1,5 +1,19 @@
 //! The instructions of classic BPF, decoded.
 
+/// One instruction of classic BPF: `struct sock_filter`.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+#[repr(C)]
+pub struct ClassicInstruction {
+    /// The operation.
+    pub code: u16,
+    /// Instructions to skip if the condition of a jump is true.
+    pub jt: u8,
+    /// Instructions to skip if it is false.
+    pub jf: u8,
+    /// The constant: an operand, an offset into the packet, a scratch word, a distance.
+    pub k: u32,
+}
+
 /// The maximum number of instructions of a filter: the kernel's `BPF_MAXINSNS`.
 pub const FILTER_LEN_MAX: usize = 4096;
 

@@ -1,11 +1,12 @@
 //! The checks of a filter before it may run: those of the kernel's verifier of classic BPF.
 
+use super::instruction::ClassicInstruction;
 use super::instruction::{
     BESIDE_PACKET, BESIDE_VLAN, FILTER_LEN_MAX, Operand, Operation, SCRATCH_LEN, Source, Step,
 };
-use crate::sys::filter::ClassicInstruction;
-use std::error::Error;
-use std::fmt;
+use alloc::vec;
+use core::error::Error;
+use core::fmt;
 
 /// The rule that a filter violates.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -81,8 +82,12 @@ impl fmt::Display for FilterError {
 
 impl Error for FilterError {}
 
-/// Checks a whole program.
-pub(super) fn check(program: &[ClassicInstruction]) -> Result<(), FilterError> {
+/// Checks a whole program by the kernel's rules (`bpf_check_classic` in Linux `net/core/filter.c`), and by one of ours: of
+/// kernel metadata it may load the VLAN tag only.
+///
+/// # Errors
+/// The violated rule and the instruction.
+pub fn check(program: &[ClassicInstruction]) -> Result<(), FilterError> {
     let error = |at, problem| Err(FilterError { at, problem });
     if program.is_empty() {
         return error(0, FilterProblem::Empty);
@@ -93,16 +98,18 @@ pub(super) fn check(program: &[ClassicInstruction]) -> Result<(), FilterError> {
     // For each instruction, a bit for every scratch word that is written on all paths to it. As in
     // the kernel, the instruction after a return counts as reached from there.
     let mut written = vec![u16::MAX; program.len()];
-    written[0] = 0;
+    if let Some(first) = written.first_mut() {
+        *first = 0;
+    }
     for (at, instruction) in program.iter().enumerate() {
         let last = at + 1 == program.len();
         let Some(step) = Step::decode(instruction.code) else {
             return error(at, FilterProblem::Operation);
         };
-        if let Err(problem) = check_step(step, instruction.k, written[at]) {
+        let mut after = written.get(at).copied().unwrap_or_default();
+        if let Err(problem) = check_step(step, instruction.k, after) {
             return error(at, problem);
         }
-        let mut after = written[at];
         if let Step::Store(_) = step {
             after |= 1 << instruction.k;
         }

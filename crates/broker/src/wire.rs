@@ -1,18 +1,17 @@
 //! Plain data as bytes, between two processes of the same program.
 //!
-//! There is no version. Numbers have a fixed length, lists and texts have their length before them, an enumeration begins
-//! with a byte. Reading ends whatever the bytes are, and allocates no more than they are long.
+//! There is no version: both ends are the same executable. Numbers have a fixed length in the machine's order,
+//! lists and texts have their length before them, and what an enumeration is comes first, as one byte. Whatever the bytes
+//! are, reading ends, allocates no more than they are long, and returns `None` for what was not written here.
 
-use adit_device::netlink::{
-    Address, AddressFlags, FwMark, IpFamily, IpPrefix, Mode, NextHop, Route, RouteKind, Rule,
-    RuleAction, Scope,
-};
-use adit_device::{IfIndex, IfName, MacAddr, NamePattern};
-use adit_runtime::text::user::{Group, User};
-use std::ffi::OsStr;
+use adit_packet::{Endian, HashTypes, IpFamily, IpPrefix, MacAddr, VnetLen};
 use std::ffi::OsString;
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, SocketAddrV4, SocketAddrV6};
+use std::ops::RangeInclusive;
 use std::os::unix::ffi::{OsStrExt, OsStringExt};
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
 
 /// The bytes that were not read yet.
 #[derive(Debug)]
@@ -44,6 +43,7 @@ pub fn encode(value: &impl Wire) -> Vec<u8> {
 }
 
 /// The value of bytes; `None` unless all of them are one value.
+#[must_use]
 pub fn decode<T: Wire>(bytes: &[u8]) -> Option<T> {
     let mut from = Reader(bytes);
     let value = T::take(&mut from)?;
@@ -51,6 +51,7 @@ pub fn decode<T: Wire>(bytes: &[u8]) -> Option<T> {
 }
 
 /// Implements [`Wire`] for structs by their fields, all of them.
+#[macro_export]
 macro_rules! wire_structs {
     ($($type:ty { $($field:ident),* $(,)? })+) => {$(
         impl $crate::wire::Wire for $type {
@@ -58,6 +59,7 @@ macro_rules! wire_structs {
                 let Self { $($field),* } = self;
                 $($crate::wire::Wire::put($field, out);)*
             }
+
             fn take(from: &mut $crate::wire::Reader<'_>) -> Option<Self> {
                 Some(Self { $($field: $crate::wire::Wire::take(from)?),* })
             }
@@ -66,6 +68,7 @@ macro_rules! wire_structs {
 }
 
 /// Implements [`Wire`] for an enumeration: a number for each variant, and its fields.
+#[macro_export]
 macro_rules! wire_enum {
     ($type:ty { $($number:literal = $variant:ident
         $(($($field:ident),+))? $({ $($named:ident),+ })?),+ $(,)? }) => {
@@ -79,6 +82,7 @@ macro_rules! wire_enum {
                     })+
                 }
             }
+
             fn take(from: &mut $crate::wire::Reader<'_>) -> Option<Self> {
                 Some(match u8::take(from)? {
                     $($number => {
@@ -99,16 +103,19 @@ macro_rules! numbers {
             fn put(&self, out: &mut Vec<u8>) {
                 out.extend(self.to_ne_bytes());
             }
+
             fn take(from: &mut Reader<'_>) -> Option<Self> {
-                from.take(size_of::<Self>())?.try_into().ok().map(Self::from_ne_bytes)
+                let bytes = from.take(size_of::<Self>())?;
+                bytes.try_into().ok().map(Self::from_ne_bytes)
             }
         }
     )+};
 }
 
-numbers! { u8 u16 u32 u64 u128 }
+numbers! { u8 u16 u32 u64 u128 i16 i32 }
 
 /// Implements [`Wire`] for types that are another one with conditions.
+#[macro_export]
 macro_rules! wire_as {
     ($($type:ty as $other:ty: $to:expr, $of:expr;)+) => {$(
         impl $crate::wire::Wire for $type {
@@ -116,6 +123,7 @@ macro_rules! wire_as {
                 let to: fn(&Self) -> $other = $to;
                 $crate::wire::Wire::put(&to(self), out);
             }
+
             fn take(from: &mut $crate::wire::Reader<'_>) -> Option<Self> {
                 let of: fn($other) -> Option<Self> = $of;
                 of($crate::wire::Wire::take(from)?)
@@ -126,15 +134,32 @@ macro_rules! wire_as {
 
 wire_as! {
     bool as u8: |on| u8::from(*on), |byte| [false, true].get(usize::from(byte)).copied();
+    usize as u64: |number| u64::try_from(*number).unwrap_or(u64::MAX), |number| number.try_into().ok();
     String as Vec<u8>: |text| text.as_bytes().to_vec(), |bytes| Self::from_utf8(bytes).ok();
     OsString as Vec<u8>: |text| text.as_bytes().to_vec(), |bytes| Some(Self::from_vec(bytes));
+    PathBuf as OsString: |path| path.as_os_str().to_owned(), |path| Some(path.into());
     Ipv4Addr as u32: |ip| ip.to_bits(), |bits| Some(Self::from_bits(bits));
     Ipv6Addr as u128: |ip| ip.to_bits(), |bits| Some(Self::from_bits(bits));
-    std::time::Duration as u64: |time| u64::try_from(time.as_nanos()).unwrap_or(u64::MAX),
-        |nanos| Some(Self::from_nanos(nanos));
-    std::ops::RangeInclusive<u32> as (u32, u32): |range| (*range.start(), *range.end()), |(a, b)| Some(a..=b);
-    MacAddr as Vec<u8>: |mac| mac.0.to_vec(), |bytes| bytes.try_into().ok().map(Self);
+    Duration as (u64, u32): |time| (time.as_secs(), time.subsec_nanos()),
+        |(seconds, nanos)| (nanos < 1_000_000_000).then(|| Self::new(seconds, nanos));
+    RangeInclusive<u32> as (u32, u32): |range| (*range.start(), *range.end()),
+        |(first, last)| Some(first..=last);
+    SocketAddr as (IpAddr, (u16, u32)): |at| match at {
+        Self::V4(at) => ((*at.ip()).into(), (at.port(), 0)),
+        Self::V6(at) => ((*at.ip()).into(), (at.port(), at.scope_id())),
+    }, |(ip, (port, scope))| Some(match ip {
+        IpAddr::V4(ip) => SocketAddrV4::new(ip, port).into(),
+        IpAddr::V6(ip) => SocketAddrV6::new(ip, port, 0, scope).into(),
+    });
+    MacAddr as (u32, u16): |mac| {
+        let [a, b, c, d, e, f] = mac.0;
+        (u32::from_be_bytes([a, b, c, d]), u16::from_be_bytes([e, f]))
+    }, |(high, low)| {
+        let ([a, b, c, d], [e, f]) = (high.to_be_bytes(), low.to_be_bytes());
+        Some(Self([a, b, c, d, e, f]))
+    };
     IpPrefix as (IpAddr, u8): |prefix| (prefix.ip(), prefix.len()), |(ip, len)| Self::new(ip, len).ok();
+    HashTypes as u32: |types| types.0, |bits| Some(Self(bits));
 }
 
 impl<T: Wire> Wire for Vec<T> {
@@ -145,7 +170,12 @@ impl<T: Wire> Wire for Vec<T> {
 
     fn take(from: &mut Reader<'_>) -> Option<Self> {
         // Not by its length, of which only the bytes tell whether it is true.
-        (0..u32::take(from)?).map(|_| T::take(from)).collect()
+        let count = u32::take(from)?;
+        let mut list = Self::new();
+        for _ in 0..count {
+            list.push(T::take(from)?);
+        }
+        Some(list)
     }
 }
 
@@ -160,6 +190,26 @@ impl<T: Wire> Wire for Option<T> {
     }
 }
 
+impl<T: Wire> Wire for Arc<T> {
+    fn put(&self, out: &mut Vec<u8>) {
+        (**self).put(out);
+    }
+
+    fn take(from: &mut Reader<'_>) -> Option<Self> {
+        T::take(from).map(Self::new)
+    }
+}
+
+impl<T: Wire> Wire for Box<T> {
+    fn put(&self, out: &mut Vec<u8>) {
+        (**self).put(out);
+    }
+
+    fn take(from: &mut Reader<'_>) -> Option<Self> {
+        T::take(from).map(Self::new)
+    }
+}
+
 impl<A: Wire, B: Wire> Wire for (A, B) {
     fn put(&self, out: &mut Vec<u8>) {
         self.0.put(out);
@@ -171,89 +221,62 @@ impl<A: Wire, B: Wire> Wire for (A, B) {
     }
 }
 
-wire_as! {
-    IfIndex as u32: |index| index.get(), Self::new;
-    IfName as OsString: |name| name.as_os_str().to_owned(), |name| Self::new(name).ok();
-    NamePattern as OsString: |name| OsStr::from_bytes(name.as_bytes()).to_owned(), |name| Self::new(name).ok();
-    AddressFlags as u32: |flags| flags.bits(), |bits| Some(Self::from_bits_retain(bits));
-    Scope as u8: |scope| scope.number(), |number| Some(number.into());
-    RouteKind as u8: |kind| kind.number(), |number| Some(number.into());
-}
-wire_structs! {
-    Address { local, peer, broadcast, scope, label, flags, valid_lifetime, preferred_lifetime }
-    NextHop { gateway, oif, weight, onlink }
-    Route {
-        destination, gateway, oif, metric, table, protocol, scope, kind, prefsrc, mtu, onlink, next_hops,
+impl<T: Wire, E: Wire> Wire for Result<T, E> {
+    fn put(&self, out: &mut Vec<u8>) {
+        self.is_ok().put(out);
+        match self {
+            Ok(value) => value.put(out),
+            Err(error) => error.put(out),
+        }
     }
-    FwMark { mark, mask }
-    Rule {
-        family, priority, from, to, fwmark, iif, oif, uid_range, action, invert, suppress_prefixlength,
-        protocol,
+
+    fn take(from: &mut Reader<'_>) -> Option<Self> {
+        Some(if bool::take(from)? { Ok(T::take(from)?) } else { Err(E::take(from)?) })
     }
-    User { text, uid }
-    Group { text, gid }
 }
-wire_as! {
-    RuleAction as (u8, u32): |action| match action {
-        Self::Table(table) => (0, *table),
-        Self::Blackhole => (1, 0),
-        Self::Unreachable => (2, 0),
-        Self::Prohibit => (3, 0),
-        Self::Other(number) => (4, (*number).into()),
-        _ => (u8::MAX, 0),
-    }, |(action, number)| Some(match action {
-        0 => Self::Table(number),
-        1 => Self::Blackhole,
-        2 => Self::Unreachable,
-        3 => Self::Prohibit,
-        4 => Self::Other(number.try_into().ok()?),
-        _ => return None,
-    });
+
+impl Wire for () {
+    fn put(&self, _: &mut Vec<u8>) {}
+
+    fn take(_: &mut Reader<'_>) -> Option<Self> {
+        Some(())
+    }
 }
-wire_enum! { Mode { 0 = Tun, 1 = Tap } }
+
 wire_enum! { IpAddr { 4 = V4(ip), 6 = V6(ip) } }
 wire_enum! { IpFamily { 4 = V4, 6 = V6 } }
-pub(crate) use {wire_enum, wire_structs};
+wire_enum! { Endian { 0 = Native, 1 = Little, 2 = Big } }
+wire_enum! { VnetLen { 0 = Legacy, 1 = Mergeable, 2 = Hash, 3 = Tunnel } }
 
 #[cfg(test)]
 mod tests {
     use super::*;
     use proptest::prelude::*;
+    use std::fmt::Debug;
 
-    fn comes_back<T: Wire + PartialEq + std::fmt::Debug>(value: &T) {
-        assert_eq!(decode::<T>(&encode(value)).as_ref(), Some(value));
-    }
-
-    #[test]
-    fn what_is_written_is_read() {
-        let mut address = Address::new("2001:db8::1/64".parse().unwrap());
-        address.peer = Some("2001:db8::2".parse().unwrap());
-        address.valid_lifetime = Some(std::time::Duration::from_millis(1500));
-        comes_back(&address);
-        let mut rule = Rule::new(IpFamily::V6, RuleAction::Table(7));
-        (rule.fwmark, rule.uid_range) = (Some(FwMark::from(9)), Some(3..=8));
-        comes_back(&rule);
-        let route =
-            Route { gateway: Some("192.0.2.1".parse().unwrap()), ..Route::new(IpPrefix::ALL_V4) };
-        comes_back(&route);
-        comes_back(&MacAddr([1, 2, 3, 4, 5, 6]));
-        comes_back(&vec![Some(NamePattern::KERNEL), "tap%d".parse().ok(), None]);
-    }
-
-    #[test]
-    fn what_is_too_short_or_too_long_is_refused() {
-        let bytes = encode(&Route::new(IpPrefix::ALL_V6));
+    fn comes_back<T: Wire + PartialEq + Debug>(value: &T) {
+        let bytes = encode(value);
+        assert_eq!(decode::<T>(&bytes).as_ref(), Some(value));
         for len in 0..bytes.len() {
-            assert!(decode::<Route>(&bytes[..len]).is_none(), "{len}");
+            assert!(decode::<T>(&bytes[..len]).is_none(), "{len}");
         }
-        assert!(decode::<Route>(&[&bytes[..], &[0]].concat()).is_none());
+        assert!(decode::<T>(&[&bytes[..], &[0]].concat()).is_none());
+    }
+
+    #[test]
+    fn what_is_written_is_read_and_nothing_shorter_or_longer() {
+        comes_back(&MacAddr([1, 2, 3, 4, 5, 6]));
+        comes_back(&vec![Some(IpPrefix::ALL_V6), "192.0.2.0/24".parse().ok(), None]);
+        comes_back::<SocketAddr>(&"[fe80::1%3]:53".parse().unwrap());
+        comes_back::<Result<String, u32>>(&Ok("text".to_owned()));
+        comes_back(&(Duration::from_millis(1500), 3..=8));
         assert!(decode::<Vec<u64>>(&u32::MAX.to_ne_bytes()).is_none());
     }
 
     proptest! {
         #[test]
         fn any_bytes_are_read_or_refused(bytes in prop::collection::vec(any::<u8>(), 0..300)) {
-            let _ = (decode::<Vec<Rule>>(&bytes), decode::<Vec<Route>>(&bytes), decode::<Address>(&bytes));
+            let _ = (decode::<Vec<Option<IpPrefix>>>(&bytes), decode::<Vec<SocketAddr>>(&bytes));
         }
     }
 }

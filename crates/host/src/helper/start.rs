@@ -1,0 +1,31 @@
+//! Starts the helper.
+
+use crate::helper::client::Helper;
+use crate::helper::line::Line;
+use crate::helper::policy::Policy;
+use crate::helper::serve;
+use adit_device::process::Child;
+use std::io;
+use std::os::fd::OwnedFd;
+use std::sync::Arc;
+
+/// The lines beside that of the loop: four resolvers, the thread of the host, a background job.
+const LINES: usize = 6;
+
+/// Starts the process, a copy of this one, which must have a single thread. It ends when this process does.
+///
+/// # Errors
+/// EINVAL: this process has other threads; EMFILE, EAGAIN.
+pub fn start(policy: Policy) -> io::Result<Arc<Helper>> {
+    let (mut ours, mut theirs) = (Vec::new(), Vec::new());
+    for _ in 0..=LINES {
+        let (our, their) = Line::pair()?;
+        ours.push(our);
+        theirs.push(OwnedFd::from(their));
+    }
+    let process = Child::fork_beside(theirs, |lines| {
+        let lines = lines.into_iter().map(Line::from).collect();
+        u8::from(serve::run(lines, policy).is_err())
+    })?;
+    Ok(Helper::new(process, ours))
+}
