@@ -419,7 +419,7 @@ pub fn has_seccomp_filters() -> bool {
     sys::sandbox::has_seccomp_filters()
 }
 
-/// Whether threads are started by clone3(2); clone(2) otherwise.
+/// Whether threads are started by clone3(2); by clone(2) after it otherwise.
 #[must_use]
 pub fn has_clone3() -> bool {
     sys::sandbox::has_clone3()
