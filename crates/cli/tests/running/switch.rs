@@ -407,3 +407,27 @@ fn anybody_can_ask_with_curl() {
     let _program = bridge("");
     assert_eq!(asked("GET /ports/a")[0]["name"], "tap:a");
 }
+
+/// A switch with a `nat` port opens sockets in its sandbox, and another NAT; one without it refuses, and goes on.
+#[test]
+fn a_nat_port_works_in_the_sandbox_of_a_switch() {
+    hosts(&["na", "nb"]);
+    let _switch = Program::start("switch --name sw --port tap:a,netns=na --port nat,allow-host=7");
+    let _other = Program::start("switch --name lan --port tap:b,netns=nb");
+    address("na", "a", "10.0.2.15/24");
+    assert!(reaches("na", "10.0.2.2"));
+    let server = std::net::UdpSocket::bind("127.0.0.1:7").unwrap();
+    server.set_read_timeout(Some(crate::program::PATIENCE)).unwrap();
+    let send = "import socket; socket.socket(socket.AF_INET, socket.SOCK_DGRAM).sendto(b'x', ('10.0.2.2', 7))";
+    for _ in 0..2 {
+        let mut client = crate::support::command(["ip", "netns", "exec", "na", "python3", "-c", send]);
+        assert!(client.status().unwrap().success());
+        assert_eq!(server.recv(&mut [0; 9]).unwrap(), 1);
+        adit("switch port del nat --name sw");
+        adit("switch port add nat,allow-host=7 --name sw");
+        assert!(reaches("na", "10.0.2.2"));
+    }
+    let (status, told) = refused("switch port add nat --name lan");
+    assert!(status == 2 && told.contains("--sandbox off"), "{told}");
+    assert!(adit("switch show lan").contains("tap:b"));
+}

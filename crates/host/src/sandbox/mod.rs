@@ -130,6 +130,12 @@ impl Sandbox {
         Self { level: Level::Off, helper: None, failure: None }
     }
 
+    /// Whether nothing is forbidden.
+    #[must_use]
+    pub fn is_off(&self) -> bool {
+        self.level == Level::Off
+    }
+
     /// The process that keeps the privileges.
     #[must_use]
     pub fn helper(&self) -> Option<&Arc<Helper>> {

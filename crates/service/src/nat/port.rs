@@ -7,6 +7,7 @@ use crate::nat::own_addresses;
 use crate::nat::resolvers::{INTERVAL, Resolvers};
 use crate::nat::wanted::WantedNat;
 use crate::netem::profile::Profiles;
+use crate::sandbox::Needs;
 use crate::supervisor::seed;
 use adit_device::Mode;
 use adit_device::netlink::OwnAddresses;
@@ -26,6 +27,7 @@ use std::any::Any;
 use std::fmt::Display;
 use std::net::{IpAddr, SocketAddr};
 use std::str::FromStr;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Weak};
 
 /// `nat`: a way out.
@@ -165,6 +167,11 @@ fn into_port_error(error: crate::error::Error) -> Error {
 
 impl PortOptions for NatSpec {
     fn open(&self) -> Result<Opened> {
+        if IS_FORBIDDEN.load(Ordering::Relaxed) {
+            let message = "the sandbox of the running switch has no sockets for a NAT";
+            return Err(Error::usage(message)
+                .hint("Start the switch with a port `nat`, or with `--sandbox off`."));
+        }
         let wanted = self.wanted().map_err(into_port_error)?;
         let io = |error| Error::io("start", "the NAT", &error);
         let own_addresses = own_addresses::open().map_err(into_port_error)?;
@@ -195,6 +202,25 @@ impl PortOptions for NatSpec {
     fn needs_owner(&self) -> bool {
         true
     }
+}
+
+/// The system calls by which another one is opened while the program runs.
+const SYSCALLS: &[&str] = &["epoll_create1", "eventfd2", "timerfd_create"];
+
+/// Whether the sandbox of this process forbids the sockets of a NAT.
+static IS_FORBIDDEN: AtomicBool = AtomicBool::new(false);
+
+/// Refuses to open one from now on: the process is entering a sandbox without what [`add_needs`] adds.
+pub fn forbid() {
+    IS_FORBIDDEN.store(true, Ordering::Relaxed);
+}
+
+/// Adds what a NAT among the ports of a program needs: sockets to the outside, and the list of name servers.
+pub fn add_needs(needs: &mut Needs) {
+    needs.tcp = true;
+    needs.readable.push("/etc".into());
+    needs.syscalls.extend(adit_runtime::syscalls());
+    needs.syscalls.push(SYSCALLS);
 }
 
 /// The host's addresses have changed.
