@@ -94,7 +94,7 @@ impl InetSocket {
     }
 }
 
-/// A Unix socket at a path, which does not block.
+/// A Unix socket, which does not block.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum UnixSocket {
     /// A stream socket, bound; it does not listen yet.
@@ -103,6 +103,8 @@ pub enum UnixSocket {
     Datagram(PathBuf),
     /// A stream socket, connected.
     Connected(PathBuf),
+    /// A datagram socket with an abstract name, of the namespace of the program: a lock that goes with its holder.
+    Name(String),
 }
 
 /// A map of a BPF program.
@@ -152,7 +154,7 @@ wire_structs! {
     FailureDetails { op, object, code, text, remedy }
 }
 
-wire_enum! { UnixSocket { 0 = Stream(path), 1 = Datagram(path), 2 = Connected(path) } }
+wire_enum! { UnixSocket { 0 = Stream(path), 1 = Datagram(path), 2 = Connected(path), 3 = Name(name) } }
 
 wire_enum! { Request {
     0 = Namespace(path),

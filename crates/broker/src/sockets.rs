@@ -82,6 +82,11 @@ fn unix_here(wanted: &UnixSocket) -> io::Result<OwnedFd> {
             connect(&socket, &SocketAddrUnix::new(path)?)?;
             return Ok(socket);
         }
+        UnixSocket::Name(name) => {
+            let socket = new_unix(SocketType::DGRAM)?;
+            bind(&socket, &SocketAddrUnix::new_abstract_name(name.as_bytes())?)?;
+            return Ok(socket);
+        }
         UnixSocket::Stream(path) => (path, SocketType::STREAM),
         UnixSocket::Datagram(path) => (path, SocketType::DGRAM),
     };

@@ -5,8 +5,8 @@ use crate::svg::{alone, escaped};
 use std::fmt::Write as _;
 
 const STYLE: &str = "\
-:root{color-scheme:light dark}body{font:14px/1.5 'DejaVu Sans','Noto Sans',sans-serif;margin:2rem auto;\
-max-width:800px;padding:0 1rem}pre{white-space:pre-wrap}svg{width:100%;height:auto}\
+:root{color-scheme:light dark}@media (prefers-color-scheme:dark){body{background:#12171e}}body{font:14px/1.5 'DejaVu Sans','Noto Sans',sans-serif;margin:2rem auto;\
+max-width:800px;padding:0 1rem}pre{white-space:pre-wrap}figure{margin:0;overflow-x:auto}svg{width:100%;min-width:36rem;height:auto}\
 table{border-collapse:collapse}th,td{text-align:right;padding:.1rem .8rem;border-bottom:1px solid #8884}\
 summary{cursor:pointer}";
 
@@ -24,7 +24,8 @@ pub fn html(page: &Page) -> String {
         put(&mut html, format_args!("<pre>{}</pre>\n", escaped_lines(&page.notes)));
     }
     for chart in page.charts.iter().filter(|chart| !chart.is_empty()) {
-        html.push_str(&alone(chart));
+        // A narrow screen scrolls a chart sideways: its labels would be too small.
+        put(&mut html, format_args!("<figure tabindex=\"0\">{}</figure>\n", alone(chart)));
         numbers(&mut html, chart);
     }
     html.push_str("</body>\n</html>\n");

@@ -83,7 +83,8 @@ impl Range {
             step = step.max(1.0);
         }
         let first = (low / step + 1e-9).floor() * step;
-        let steps = ((high - first) / step - 1e-9).ceil().clamp(1.0, f64::from(TICKS_MAX) * 2.0);
+        // No step more for what exceeds a tick by less than the width of a line, such as 25.001 s.
+        let steps = ((high - first) / step - 0.01).ceil().clamp(1.0, f64::from(TICKS_MAX) * 2.0);
         Self { title, factor, low: first, step, steps: count(steps) }
     }
 

@@ -6,6 +6,8 @@ use adit_service::error::{Error, Result};
 use adit_service::file;
 use schemars::JsonSchema;
 use serde::Serialize;
+use std::fs::File;
+use std::io::Write;
 use std::path::PathBuf;
 
 /// Where charts go besides the terminal.
@@ -40,15 +42,43 @@ impl Files {
         files.map(|path| format!("write {}", path.display())).collect()
     }
 
+    /// Opens them, for a program that opens no file later.
+    pub(crate) fn open(&self) -> Result<Opened> {
+        let open = |path: &Option<PathBuf>| match path {
+            None => Ok(None),
+            Some(path) => File::create(path)
+                .map(|file| Some((path.clone(), file)))
+                .map_err(|error| Error::io("write", path.display(), &error)),
+        };
+        Ok(Opened([open(&self.svg)?, open(&self.html)?]))
+    }
+
     /// Writes them.
     pub(crate) fn write(&self, page: &Page) -> Result<()> {
-        for (path, drawn) in
-            [(&self.svg, adit_chart::svg as fn(&Page) -> String), (&self.html, adit_chart::html)]
-        {
+        for (path, drawn) in [&self.svg, &self.html].into_iter().zip(DRAWN) {
             let Some(path) = path else { continue };
             file::check_folder(path)
                 .and_then(|()| file::replace(path, drawn(page), PICTURE_MODE))
                 .map_err(|error| Error::io("write", path.display(), &error))?;
+        }
+        Ok(())
+    }
+}
+
+/// How the files are drawn: SVG, HTML.
+const DRAWN: [fn(&Page) -> String; 2] = [adit_chart::svg, adit_chart::html];
+
+/// Files for charts that are open.
+#[derive(Debug)]
+pub(crate) struct Opened([Option<(PathBuf, File)>; 2]);
+
+impl Opened {
+    /// Writes them.
+    pub(crate) fn write(self, page: &Page) -> Result<()> {
+        for (opened, drawn) in self.0.into_iter().zip(DRAWN) {
+            let Some((path, mut file)) = opened else { continue };
+            let written = file.write_all(drawn(page).as_bytes());
+            written.map_err(|error| Error::io("write", path.display(), &error))?;
         }
         Ok(())
     }

@@ -60,7 +60,7 @@ impl Death {
     const fn name(self) -> &'static str {
         match self {
             Self::Lost => "not captured",
-            Self::Retransmitted => "TCP resent",
+            Self::Retransmitted => "TCP retransmission",
             Self::Reset => "TCP reset",
             Self::Unreachable => "unreachable",
             Self::TooBig => "too big",
@@ -222,7 +222,7 @@ impl Summary {
 
     fn deaths_chart(&self) -> Chart {
         let bars = self.all_deaths().map(|(death, count)| (death.name().to_owned(), count));
-        named_bars("Where packets die", "Reason", bars.collect())
+        named_bars("Losses and errors", "Reason", bars.collect())
     }
 }
 

@@ -419,6 +419,12 @@ pub fn has_seccomp_filters() -> bool {
     sys::sandbox::has_seccomp_filters()
 }
 
+/// Whether threads are started by clone3(2); by clone(2) after it otherwise.
+#[must_use]
+pub fn has_clone3() -> bool {
+    sys::sandbox::has_clone3()
+}
+
 /// Has a system call that seccomp forbids (`SECCOMP_RET_TRAP`) end this process by SIGSYS, after a message with the name that
 /// `name_of` knows for its number.
 ///

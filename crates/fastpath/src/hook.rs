@@ -8,10 +8,11 @@
 //! ```
 
 use adit_device::bpf::{IngressLink, IngressProgram};
+use adit_device::broker::UnixSocket;
 use adit_device::netlink::Netlink;
+use adit_device::rights::open_unix;
 use adit_device::{IfIndex, Netns};
 use rustix::io::Errno;
-use rustix::net::{AddressFamily, SocketAddrUnix, SocketFlags, SocketType, bind, socket_with};
 use std::hash::{BuildHasher, RandomState};
 use std::io;
 use std::os::fd::OwnedFd;
@@ -146,7 +147,5 @@ fn has_clsact(name: &str) -> bool {
 
 /// Binds the socket of a name; EADDRINUSE if its owner lives.
 fn claim(name: &str) -> io::Result<OwnedFd> {
-    let socket = socket_with(AddressFamily::UNIX, SocketType::DGRAM, SocketFlags::CLOEXEC, None)?;
-    let address = SocketAddrUnix::new_abstract_name(name.as_bytes())?;
-    bind(&socket, &address).map(|()| socket).map_err(Errno::into)
+    open_unix(&UnixSocket::Name(name.to_owned()))
 }

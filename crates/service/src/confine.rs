@@ -58,15 +58,6 @@ fn is_profile(path: &Path) -> bool {
 /// How files of profiles usually end.
 const ENDINGS: [&str; 5] = ["toml", "txt", "csv", "dist", "trace"];
 
-/// Enters the sandbox; what it lacks is a warning.
-///
-/// # Errors
-/// A stage was refused that must hold.
-pub fn enter(sandbox: &Sandbox, needs: &Needs, events: &Events) -> Result<()> {
-    give_up(sandbox, needs, events)?;
-    restrict_calls(sandbox, needs, events)
-}
-
 /// Enters all but the last stage, before the first thread.
 ///
 /// # Errors

@@ -17,7 +17,7 @@ const EVERY: Duration = Duration::from_secs(10);
 const SLOTS: usize = 360;
 
 /// The last hour of a tunnel.
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default)]
 pub struct History {
     slots: VecDeque<Slot>,
     /// The number of the last slot since the start of the clock.

@@ -50,9 +50,7 @@ impl Rates {
         let is_due = self.samples.back().is_none_or(|last| now.since(last.at) >= EVERY);
         if is_due {
             self.push(now, tunnel.traffic());
-            let mut totals = tunnel.totals(self.history.noted());
-            totals.dropped += runner.peers().map_or(0, |sockets| lost(&sockets.counters()));
-            self.history.note(now, totals);
+            note(&mut self.history, runner);
         }
         is_due
     }
@@ -72,7 +70,10 @@ impl Rates {
     /// # Errors
     /// None in practice: it consists of numbers.
     pub fn report(&self, runner: &Runner<TunnelEngine>) -> Result<Value> {
-        value(&self.history.view(runner.now()))
+        // The last slot is not over: it has what came since the last sample as well.
+        let mut history = self.history.clone();
+        note(&mut history, runner);
+        value(&history.view(runner.now()))
     }
 
     /// When the next sample is due, if there was traffic since the one before the last.
@@ -109,6 +110,13 @@ impl Rates {
 const fn lost(counters: &PeerCounters) -> u64 {
     let sent = counters.too_big + counters.refused + counters.queue_full;
     sent + counters.overflow + counters.late + counters.no_buffer
+}
+
+/// Notes the counters of this moment.
+fn note(history: &mut History, runner: &Runner<TunnelEngine>) {
+    let mut totals = runner.engine().tunnel.totals(history.noted());
+    totals.dropped += runner.peers().map_or(0, |sockets| lost(&sockets.counters()));
+    history.note(runner.now(), totals);
 }
 
 #[cfg(test)]

@@ -49,6 +49,12 @@ pub(super) struct Detached {
     null: Option<OwnedFd>,
 }
 
+/// Logs to where a program in the background does, from the start on: nobody waits for this one.
+pub(super) fn continue_in_background() {
+    adit_log::prepare_to_detach();
+    adit_log::detach(|| {});
+}
+
 impl Detached {
     /// Outlives the terminal, and prepares the log for the time after [`Detached::notify_ready`].
     pub(super) fn leave_terminal() -> Self {

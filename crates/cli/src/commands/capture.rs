@@ -5,7 +5,7 @@ use crate::commands::sandbox::SandboxArgs;
 use crate::context::Context;
 use crate::exit::Exit;
 use crate::output::{Output, table};
-use crate::pictures::{self, Files, Numbers};
+use crate::pictures::{self, Files, Numbers, Opened};
 use crate::show::events::{Json, LogArgs};
 use adit_capture::extcap;
 use adit_capture::extcap::{Call, Interface};
@@ -44,7 +44,7 @@ use std::time::Duration;
 const SNAP_LEN: u32 = 262_144;
 
 /// Draws the charts of a capture, if there are any.
-fn draw(charts: Option<Box<Summary>>, name: &str, files: &Files, output: &Output) -> Result<Exit> {
+fn draw(charts: Option<Box<Summary>>, name: &str, files: Opened, output: &Output) -> Result<Exit> {
     let Some(charts) = charts else { return Ok(Exit::Ok) };
     let page = charts.page(format!("Capture of {}", adit_service::text::clean(name)));
     files.write(&page)?;
@@ -221,6 +221,7 @@ impl Args {
     fn read_packets(mut self, path: PathBuf, output: &Output) -> Result<Exit> {
         self.filter.splice(0..0, self.name.take());
         let (rotation, target) = (self.rotation()?, self.target());
+        let pictures = self.pictures.open()?;
         let reading = Reading {
             signals: signals().map_err(|error| Error::io("catch", "signals", &error))?,
             lines: self.lines(output)?,
@@ -239,7 +240,7 @@ impl Args {
             Err(error) => Err(read_error(error)),
             Ok(()) => {
                 output.note(summary);
-                draw(charts, &path.display().to_string(), &self.pictures, output)
+                draw(charts, &path.display().to_string(), pictures, output)
             }
         }
     }
@@ -289,6 +290,7 @@ impl Args {
             count: self.count,
             interface: (source.name().to_string(), source.link_type()),
         };
+        let pictures = self.pictures.open()?;
         let mut needs = needs();
         if let (Some(Target::File(path)), true) = (self.target(), rotation.is_on()) {
             needs.writes_beside(&path);
@@ -304,7 +306,7 @@ impl Args {
         match result {
             Err(error) if error.is_reader_gone() => Ok(Exit::BrokenPipe),
             Err(error) => Err(end_error(&error)),
-            Ok(()) => draw(charts, &name, &self.pictures, output),
+            Ok(()) => draw(charts, &name, pictures, output),
         }
     }
 

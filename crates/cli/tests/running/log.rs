@@ -250,6 +250,10 @@ fn a_program_in_the_background_goes_on_logging() {
             .find(|message| of(message, "MESSAGE").starts_with(wanted))
             .unwrap();
         assert_eq!(of(&message, "SYSLOG_IDENTIFIER"), "adit");
+        if name == "ta" {
+            adit("tunnel upgrade ta");
+            assert!(adit("log ta").contains("as journal"), "the next process goes on");
+        }
         adit(down);
 
         // A file stays, though the journal is there.

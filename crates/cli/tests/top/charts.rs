@@ -59,6 +59,12 @@ fn rate_latency_and_drops_are_drawn_from_real_traffic() {
     };
     wait_for("the ring has traffic", || slot("sent_bytes") > 0.0 && slot("received_bytes") > 0.0);
     assert!(slot("round_trip_ms") > 0.0, "that of the first handshake");
+    // It goes up to this moment.
+    let shown = || adit_json("tunnel show ta")[0]["peers"][0]["sent_bytes"].as_u64().unwrap();
+    let (least, history, most) = (shown(), adit_json("tunnel show ta --history"), shown());
+    let slots = history[0]["slots"].as_array().unwrap().iter();
+    let sum: u64 = slots.map(|slot| slot["sent_bytes"].as_u64().unwrap()).sum();
+    assert!((least..=most).contains(&sum), "{least} {sum} {most}");
     world.a.run("ip route add 10.77.0.0/16 dev ta");
     world.a.succeeds("ping -n -q -c 5 -i 0.1 -W 1 10.77.0.1");
     wait_for("drops are in it", || slot("dropped") >= 5.0);

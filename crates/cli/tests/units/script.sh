@@ -60,6 +60,8 @@ check tunnel@site $net_admin
 # After an update, another process goes on with the device; systemd supervises it as the one that it started.
 main=$(property tunnel@site MainPID)
 device=$(cat /sys/class/net/site/ifindex)
+processes() { wc -l </sys/fs/cgroup/system.slice/system-adit*tunnel.slice/adit-tunnel@site.service/cgroup.procs; }
+count=$(processes)
 update() {
   install -m 755 /usr/bin/adit /usr/bin/adit.new
   mv /usr/bin/adit.new /usr/bin/adit
@@ -74,8 +76,8 @@ for _ in 1 2; do
 done
 [ "$(cat /sys/class/net/site/ifindex)" = "$device" ] || fail "another device"
 [ "$(property tunnel@site NRestarts)" = 0 ] || fail "an update restarted the tunnel"
-processes() { cat /sys/fs/cgroup/system.slice/system-adit*tunnel.slice/adit-tunnel@site.service/cgroup.procs; }
-eventually '[ "$(processes)" = "$main" ]'
+# Of the processes before, none is left.
+eventually '[ "$(processes)" = "$count" ]'
 kill -KILL "$main"
 eventually '[ "$(property tunnel@site NRestarts)" = 1 ] && systemctl is-active -q adit-tunnel@site'
 update

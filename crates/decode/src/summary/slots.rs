@@ -81,7 +81,8 @@ impl Slots {
             // The last slot is not over yet.
             let length =
                 if at == last { (end.as_secs_f64() - start).max(seconds / 2.0) } else { seconds };
-            points.push((start + length / 2.0, float(*sum) * factor / length));
+            let middle = (start + length / 2.0).min(end.as_secs_f64());
+            points.push((middle, float(*sum) * factor / length));
             start += seconds;
         }
         points

@@ -64,7 +64,7 @@ fn round_trips_protocols_and_deaths_are_found() {
         "Packets by protocol and port",
         "Round-trip time",
         "Round-trip time CDF",
-        "Where packets die",
+        "Losses and errors",
     ];
     assert_eq!(titles, expected);
     let rates: Vec<&str> = page.charts[0].series.iter().map(|one| one.name.as_str()).collect();
@@ -74,7 +74,7 @@ fn round_trips_protocols_and_deaths_are_found() {
     let round_trips = &page.charts[2].series;
     assert_eq!((&*round_trips[0].name, round_trips[0].points[0].1), ("TCP handshake", 0.020));
     assert_eq!((&*round_trips[1].name, round_trips[1].points[0].1), ("TCP data", 0.040));
-    assert_eq!(page.charts[4].x.names, ["not captured", "TCP resent", "TCP reset"]);
+    assert_eq!(page.charts[4].x.names, ["not captured", "TCP retransmission", "TCP reset"]);
     assert_eq!(page.charts[4].series[0].points, [(1.0, 12.0), (2.0, 1.0), (3.0, 1.0)]);
     summary.lost(40);
     assert_eq!(summary.page("t").charts[4].series[0].points[0], (1.0, 40.0));

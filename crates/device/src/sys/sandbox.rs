@@ -17,6 +17,13 @@ pub(crate) fn landlock_version() -> u32 {
     u32::try_from(found).unwrap_or(0)
 }
 
+/// Whether clone3(2) is there: systemd's `RestrictNamespaces=` takes it away, and the C library calls clone(2) then.
+pub(crate) fn has_clone3() -> bool {
+    // SAFETY: without arguments the call is refused.
+    unsafe { libc::syscall(libc::SYS_clone3, std::ptr::null::<u8>(), 0) };
+    io::Error::last_os_error().raw_os_error() != Some(libc::ENOSYS)
+}
+
 /// Whether `SECCOMP_RET_TRAP` is available (`SECCOMP_GET_ACTION_AVAIL`).
 pub(crate) fn has_seccomp_filters() -> bool {
     let (available, trap): (libc::c_uint, u32) = (2, 0x0003_0000);

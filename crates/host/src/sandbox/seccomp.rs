@@ -19,7 +19,9 @@ const MAP_COMMANDS: [u64; 4] = [1, 2, 3, 24];
 #[must_use]
 pub fn calls(needs: &Needs) -> BTreeSet<&'static str> {
     let names = needs.syscalls.iter().chain(&[PROCESS]).flat_map(|list| list.iter().copied());
-    names.filter(|name| number(name).is_some()).collect()
+    // The C library calls it where clone3 fails.
+    let clone = (!adit_device::process::has_clone3()).then_some("clone");
+    names.chain(clone).filter(|name| number(name).is_some()).collect()
 }
 
 /// Runs last: the stages before make calls that are on no list. Holds for all threads.

@@ -118,8 +118,10 @@ pub fn run(
         }
     }
     let ports = service.wanted.ports.iter().map(|end| end.name.clone()).collect();
-    confine::enter(sandbox, &confine::needs_with_ports(), &events)?;
+    let needs = confine::needs_with_ports();
+    confine::give_up(sandbox, &needs, &events)?;
     let mut supervisor = Supervisor::new(service, socket, events.clone());
+    confine::restrict_calls(sandbox, &needs, &events)?;
     supervisor.ready(ports);
     note.iter().for_each(|note| events.note(note));
     let now = runner.now();

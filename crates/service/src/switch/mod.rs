@@ -93,8 +93,9 @@ pub fn run(plan: Plan, wanted: WantedSwitch, sandbox: &Sandbox, events: Events) 
     if runner.acceleration().is_some_and(|acceleration| acceleration.needs_rights) {
         needs.capabilities |= CapabilitySet::NET_ADMIN;
     }
-    confine::enter(sandbox, &needs, &events)?;
+    confine::give_up(sandbox, &needs, &events)?;
     let mut supervisor = Supervisor::new(service, socket, events.clone());
+    confine::restrict_calls(sandbox, &needs, &events)?;
     supervisor.ready(ports);
     notes.iter().chain(&note).for_each(|note| events.note(note));
     runner.set_alarm(Some(runner.now() + TICK));

@@ -1,6 +1,6 @@
 //! `adit tunnel up`, `check`, `down`, `reload`.
 
-use crate::commands::background::{Detached, detach};
+use crate::commands::background::{Detached, continue_in_background, detach};
 use crate::commands::running::Named;
 use crate::commands::sandbox::SandboxArgs;
 use crate::commands::web::Web;
@@ -193,6 +193,9 @@ impl UpArgs {
         let sandbox = options.sandbox()?;
         let events = self.log.begin(output, TargetId::TUNNEL, json)?;
         if context.takes_over {
+            if self.detached {
+                continue_in_background();
+            }
             let program = options.take_over(&sandbox, &events)?;
             return Ok(program.map_or(Exit::Ok, Exit::of_program));
         }
