@@ -5,16 +5,20 @@ use crate::format::pcapng;
 use crate::record::recorder::RecordError;
 use std::error::Error as _;
 use std::io;
+use std::sync::LazyLock;
 
 /// Returns the writer of a recording for its header: this program on this machine.
 pub fn writer() -> pcapng::Writer {
-    let system = rustix::system::uname();
-    let text = |text: &std::ffi::CStr| text.to_string_lossy().into_owned();
-    pcapng::Writer {
-        hardware: text(system.machine()),
-        os: format!("{} {}", text(system.sysname()), text(system.release())),
-        application: concat!("adit ", env!("CARGO_PKG_VERSION")).to_owned(),
-    }
+    static WRITER: LazyLock<pcapng::Writer> = LazyLock::new(|| {
+        let system = rustix::system::uname();
+        let text = |text: &std::ffi::CStr| text.to_string_lossy().into_owned();
+        pcapng::Writer {
+            hardware: text(system.machine()),
+            os: format!("{} {}", text(system.sysname()), text(system.release())),
+            application: concat!("adit ", env!("CARGO_PKG_VERSION")).to_owned(),
+        }
+    });
+    WRITER.clone()
 }
 
 /// Converts the error of a recording, with a hint.
