@@ -3,6 +3,9 @@
 use crate::error::{Entry, Error, Kind, Result};
 use crate::file::{LockFile, Locked, MadeFiles};
 use adit_runtime::{PortSpec, remove_dead_socket};
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
+use rustix::io::Errno;
+use rustix::process::{Pid, PidfdFlags, pidfd_open};
 use std::fmt;
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
@@ -10,6 +13,7 @@ use std::os::unix::fs::{DirBuilderExt, MetadataExt};
 use std::path::{Path, PathBuf};
 use std::str::FromStr;
 use std::sync::Arc;
+use std::time::{Duration, Instant};
 
 /// Another program has the name.
 pub const TAKEN: Entry = Entry {
@@ -30,6 +34,10 @@ pub const PLACE: Entry = Entry {
                   to it.",
     remedy: "Set XDG_RUNTIME_DIR to a folder of your own, or run the program as root.",
 };
+
+/// How long the helper of a killed program may take for what it does: a program of the configuration can be slow.
+const HELPER_END_MAX: Duration = Duration::from_secs(10);
+const LOCK_RETRY: Duration = Duration::from_millis(5);
 
 /// The longest name: with it the path of the socket fits into `sun_path` (108 bytes) for any usual
 /// folder.
@@ -161,7 +169,8 @@ pub struct Claim {
 }
 
 impl Claim {
-    /// Claims a name, and takes away the socket that a killed program has left.
+    /// Claims a name, and takes away the socket that a killed program has left. Waits up to 10 seconds for the helper of
+    /// a killed program.
     ///
     /// # Errors
     /// [`Kind::Conflict`] with the process that has it; what the folder says.
@@ -176,17 +185,25 @@ impl Claim {
     pub fn in_folder(folder: PathBuf, name: Name) -> Result<Self> {
         make_folder(&folder)?;
         let path = folder.join(format!("{name}.lock"));
-        let locked = LockFile::try_lock(path.clone());
-        match locked.map_err(|error| unusable("lock", &path, &error))? {
-            Locked::Ours(mut lock) => {
-                remove(&name.socket_in(&folder))?;
-                lock.take_left().iter().for_each(|path| remove_dead_socket(path));
-                Ok(Self { name, folder, is_ours: true, lock })
-            }
-            Locked::Taken(pid) => {
-                let by = pid.map_or("another program".to_owned(), |pid| format!("process {pid}"));
-                let message = format!("'{name}' is already running: {by}");
-                Err(Error::new(Kind::Conflict, &TAKEN, message).object(name))
+        let end = Instant::now() + HELPER_END_MAX;
+        loop {
+            let locked = LockFile::try_lock(path.clone());
+            match locked.map_err(|error| unusable("lock", &path, &error))? {
+                Locked::Ours(mut lock) => {
+                    remove(&name.socket_in(&folder))?;
+                    lock.take_left().iter().for_each(|path| remove_dead_socket(path));
+                    return Ok(Self { name, folder, is_ours: true, lock });
+                }
+                // The helper of a killed program finishes what it does.
+                Locked::Taken(Some(pid)) if has_ended(pid) && Instant::now() < end => {
+                    std::thread::sleep(LOCK_RETRY);
+                }
+                Locked::Taken(pid) => {
+                    let by =
+                        pid.map_or("another program".to_owned(), |pid| format!("process {pid}"));
+                    let message = format!("'{name}' is already running: {by}");
+                    return Err(Error::new(Kind::Conflict, &TAKEN, message).object(name));
+                }
             }
         }
     }
@@ -250,6 +267,19 @@ impl Drop for Claim {
 #[must_use]
 pub fn is_claimed(name: &Name) -> bool {
     LockFile::is_held(&folder().join(format!("{name}.lock")))
+}
+
+/// Whether a process has ended, also if its parent has not noticed.
+fn has_ended(pid: u32) -> bool {
+    let pid = i32::try_from(pid).ok().and_then(Pid::from_raw);
+    let Some(pid) = pid else { return false };
+    match pidfd_open(pid, PidfdFlags::empty()) {
+        Ok(process) => {
+            let now = Timespec { tv_sec: 0, tv_nsec: 0 };
+            poll(&mut [PollFd::new(&process, PollFlags::IN)], Some(&now)) == Ok(1)
+        }
+        Err(errno) => errno == Errno::SRCH,
+    }
 }
 
 fn remove(path: &Path) -> Result<()> {

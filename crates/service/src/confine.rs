@@ -1,6 +1,7 @@
 //! What a service with ports needs in its sandbox, and what its helper allows.
 
 use crate::config::problems::Problems;
+use crate::control::socket::ControlSocket;
 use crate::control::{name, notify, server};
 use crate::error::Result;
 use crate::event::Events;
@@ -60,6 +61,13 @@ fn is_profile(path: &Path) -> bool {
 
 /// How files of profiles usually end.
 const ENDINGS: [&str; 5] = ["toml", "txt", "csv", "dist", "trace"];
+
+/// Has the helper hold the lock of the program's name as well.
+pub fn share_name(sandbox: &Sandbox, socket: &ControlSocket) {
+    if let (Some(helper), Some([lock, _])) = (sandbox.helper(), socket.descriptors()) {
+        helper.hold(lock);
+    }
+}
 
 /// Enters all but the last stage, before the first thread.
 ///

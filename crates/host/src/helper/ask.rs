@@ -39,6 +39,8 @@ pub enum Ask {
     Succeed,
     /// Waits for the program that takes over.
     AwaitSuccessor,
+    /// Holds a descriptor until the helper ends: that of the lock of the program's name.
+    Hold,
 }
 
 /// What became of a request; descriptors come beside it.
@@ -82,6 +84,7 @@ wire_enum! { Ask {
     10 = Detach,
     11 = Succeed,
     12 = AwaitSuccessor,
+    13 = Hold,
 } }
 
 wire_enum! { Reply {

@@ -59,6 +59,12 @@ impl Helper {
         let _ = self.ask(&Ask::Detach, &[]);
     }
 
+    /// Has the helper hold the lock of the program's name as well: of a killed program, it finishes what it does.
+    pub fn hold(&self, name_lock: BorrowedFd<'_>) {
+        // It has ended: then nothing is half done.
+        let _ = self.ask(&Ask::Hold, &[name_lock]);
+    }
+
     /// Asks, and waits for the reply.
     ///
     /// # Errors

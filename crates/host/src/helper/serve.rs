@@ -34,6 +34,8 @@ struct Shared {
     executor: Mutex<HostExecutor>,
     /// The program that takes over.
     successor: Mutex<Option<Child>>,
+    /// The lock of the program's name: the next program of the name finds nothing half done.
+    held: Mutex<Vec<OwnedFd>>,
 }
 
 /// Serves until the first line ends, and with it the worker.
@@ -43,8 +45,12 @@ pub(super) fn run(lines: Vec<Line>, policy: Policy) -> io::Result<()> {
     let null = rustix::fs::open("/dev/null", OFlags::RDWR, Mode::empty())?;
     rustix::stdio::dup2_stdin(&null)?;
     rustix::stdio::dup2_stdout(&null)?;
-    let shared =
-        Arc::new(Shared { policy, executor: Mutex::default(), successor: Mutex::default() });
+    let shared = Arc::new(Shared {
+        policy,
+        executor: Mutex::default(),
+        successor: Mutex::default(),
+        held: Mutex::default(),
+    });
     let mut lines = lines.into_iter();
     let Some(first) = lines.next() else { return Ok(()) };
     for line in lines {
@@ -122,6 +128,10 @@ impl Shared {
                 let null = rustix::fs::open("/dev/null", OFlags::RDWR, Mode::empty());
                 // It writes to the terminal then, which nobody reads.
                 let _ = null.and_then(rustix::stdio::dup2_stderr);
+                alone(Reply::Done)
+            }
+            Ask::Hold => {
+                *lock(&self.held) = fds;
                 alone(Reply::Done)
             }
             Ask::Succeed => match self.succeed(fds) {

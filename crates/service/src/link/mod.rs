@@ -80,6 +80,7 @@ pub fn run(
 ) -> Result<LinkStatus> {
     events.configure_log(wanted.log.as_ref());
     let mut socket = ControlSocket::open(wanted.name.clone(), "netem")?;
+    confine::share_name(sandbox, &socket);
     socket.set_metrics(wanted.metrics.map(ListenAddress::listen).transpose()?);
     let note = socket.note.clone();
     let seed = match wanted.seed {

@@ -57,6 +57,7 @@ pub fn policy(plan: &Plan) -> Policy {
 pub fn run(plan: Plan, wanted: WantedSwitch, sandbox: &Sandbox, events: Events) -> Result<()> {
     events.configure_log(wanted.log.as_ref());
     let mut socket = ControlSocket::open(wanted.name.clone(), "switch")?;
+    confine::share_name(sandbox, &socket);
     socket.set_metrics(wanted.metrics.map(ListenAddress::listen).transpose()?);
     let warnings = plan::warnings(&wanted).into_iter().map(|text| format!("warning: {text}"));
     let notes: Vec<String> = socket.note.iter().cloned().chain(warnings).collect();

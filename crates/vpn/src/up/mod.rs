@@ -145,6 +145,9 @@ impl Options {
         events.configure_log(loaded.config.interface.log.as_ref());
         let name = loaded.name;
         let claim = claim(name)?;
+        if let Some(helper) = sandbox.helper() {
+            helper.hold(claim.lock());
+        }
         if loaded.config.interface.save_config {
             events.note("SaveConfig is ignored: adit does not write to its configuration");
         }

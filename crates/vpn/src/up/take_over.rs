@@ -20,7 +20,7 @@ use adit_packet::{Pool, PoolConfig};
 use adit_runtime::RaisedPriority;
 use adit_runtime::port::kinds::device::DevicePort;
 use adit_runtime::{PeerSockets, Runner, Signals};
-use adit_service::confine::{give_up, restrict_calls};
+use adit_service::confine::{give_up, restrict_calls, share_name};
 use adit_service::control::name::{Claim, Name};
 use adit_service::control::server::Server;
 use adit_service::control::socket::{ControlSocket, Listener};
@@ -72,6 +72,7 @@ impl Options {
         let (pid, waits) = (inheritance.passed.pid, inheritance.passed.waits);
         let (mut runner, mut daemon, mut socket) =
             self.restore(prepared, &mut inheritance, sandbox, events)?;
+        share_name(sandbox, &socket);
         let now = runner.now();
         daemon.resume(&mut runner, inheritance.passed, inheritance.fds)?;
         predecessor.ready()?;
