@@ -108,13 +108,15 @@ inside() {
   [ ! -s "$dir/verify" ] || fail "$(cat "$dir/verify")"
 
   step "a tunnel between two static programs, by names"
-  local ours theirs
+  local ours theirs device
   ours=$(adit tunnel genkey) theirs=$(adit tunnel genkey)
   mkdir -p "$dir"/root/{bin,etc/adit,proc,run,dev/net} "$dir/etc"
   cp /usr/local/bin/adit "$dir/root/bin/"
   cp /etc/resolv.conf "$dir/root/etc/"
-  touch "$dir/root/dev/net/tun"
-  mount --bind /dev/net/tun "$dir/root/dev/net/tun"
+  for device in null net/tun; do
+    touch "$dir/root/dev/$device"
+    mount --bind "/dev/$device" "$dir/root/dev/$device"
+  done
   mount -t proc proc "$dir/root/proc"
   umask 077
   configuration "$ours" 10.9.0.1 "$theirs" 10.9.0.2 far.example >"$dir/etc/near.conf"

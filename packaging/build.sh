@@ -40,29 +40,34 @@ remap() {
   echo "--remap-path-prefix=$PWD=/adit --remap-path-prefix=$cargo=/cargo --remap-path-prefix=$(rustc --print sysroot)=/rust"
 }
 
-# compile FLAGS...: the program for this machine, with these flags of rustc, in $target/$host.
+# compile FLAGS...: the program for this machine, with these flags of rustc.
 compile() {
   step "compile ($profile, ${*:-no flags})"
+  local folder=$target/$host/$profile
+  case $profile${*:+ flags} in
+    # That of the tests.
+    dev) folder=$target/debug ;;
+    "dev flags") folder=$target/$host/debug ;;
+  esac
+  program=$folder/adit
   if [ -n "${NO_BUILD:-}" ]; then
-    [ -x "$(program)" ] || fail "$(program) is not there: run without NO_BUILD"
-  elif [ "$profile" = dev ]; then
+    [ -x "$program" ] || fail "$program is not there: run without NO_BUILD"
+  elif [ "$folder" = "$target/debug" ]; then
     cargo build --quiet --locked -p adit
   else
     RUSTFLAGS="$(remap) $*" cargo build --quiet --locked --profile "$profile" --target "$host" -p adit
   fi
 }
 
-program() { if [ "$profile" = dev ]; then echo "$target/debug/adit"; else echo "$target/$host/$profile/adit"; fi; }
-
 # Manual pages, completions and changelogs, as the program prints them.
 documents() {
   step "manual pages and completions"
   rm -rf "$work"
   mkdir -p "$work"/{man,completions}
-  "$(program)" man "$work/man" >/dev/null
-  "$(program)" completions bash >"$work/completions/adit"
-  "$(program)" completions zsh >"$work/completions/_adit"
-  "$(program)" completions fish >"$work/completions/adit.fish"
+  "$program" man "$work/man" >/dev/null
+  "$program" completions bash >"$work/completions/adit"
+  "$program" completions zsh >"$work/completions/_adit"
+  "$program" completions fish >"$work/completions/adit.fish"
   gzip -9n <CHANGELOG.md >"$work/changelog.gz"
   cat >"$work/changelog.Debian" <<CHANGES
 adit ($version-${REVISION:-1}) unstable; urgency=medium
@@ -90,18 +95,18 @@ deb() {
   step "package for Debian"
   local words=(--target "$host")
   [ "$profile" != dev ] || words=()
-  cargo deb --no-build --quiet --profile "$profile" "${words[@]}" -p adit --deb-revision "${REVISION:-1}" --output "$out/"
+  cargo deb --no-build --strip --quiet --profile "$profile" "${words[@]}" -p adit --deb-revision "${REVISION:-1}" --output "$out/"
 }
 
 tarball() {
   compile -C target-feature=+crt-static
-  ! readelf -d "$(program)" | grep -q NEEDED || fail "$(program) is not static: run without NO_BUILD or PROFILE=dev"
+  ! readelf -d "$program" | grep -q NEEDED || fail "$program is not static: run without NO_BUILD"
   documents
   sbom
   step "archive"
   local name=adit-$version-${host%%-*}-linux root=$work/root to file
   to=$root/$name
-  install -D -m 755 "$(program)" "$to/bin/adit"
+  install -D -m 755 "$program" "$to/bin/adit"
   strip "$to/bin/adit"
   for file in "$work"/man/*; do
     install -D -m 644 "$file" "$to/share/man/man${file##*.}/${file##*/}"

@@ -24,11 +24,14 @@
 //! use adit_log::{Format, Log, Settings};
 //! use adit_service::event::Events;
 //! use adit_service::log::TargetId;
+//! use adit_service::sandbox::{Level, Sandbox};
 //! use adit_service::switch::{self, plan::Plan};
 //!
 //! let log = Log::install(Settings::new(TargetId::SWITCH, Format::of_environment()))?;
 //! let plan = Plan { ports: vec!["tap:a".to_owned(), "tap:b".to_owned()], ..Plan::default() };
-//! switch::run(plan.clone(), plan.read()?, Events::new(log))?;
+//! // Before the first thread: the log starts one.
+//! let sandbox = Sandbox::prepare(Level::Try, switch::policy(&plan))?;
+//! switch::run(plan.clone(), plan.read()?, &sandbox, Events::new(log))?;
 //! adit_log::finish();
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```

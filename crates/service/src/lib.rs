@@ -6,6 +6,7 @@
 //!
 //! ```no_run
 //! use adit_service::event::{Event, Events, Observer};
+//! use adit_service::sandbox::Sandbox;
 //! use adit_service::switch::{self, plan::Plan};
 //!
 //! /// Prints what the switch reports; a real one must not block.

@@ -4,6 +4,7 @@
 //! Reads a file of `wg-quick` and prints what a start would do, without doing it:
 //!
 //! ```no_run
+//! use adit_service::sandbox::Level;
 //! use adit_vpn::file::conf::HookPolicy;
 //! use adit_vpn::up::{Options, Pipe};
 //!
@@ -13,6 +14,7 @@
 //!     private_key: None,
 //!     device_netns: None,
 //!     pipe: Pipe::None,
+//!     sandbox: Level::Try,
 //!     metrics: None,
 //!     faster: 1,
 //!     is_background: false,
@@ -20,9 +22,10 @@
 //! for step in options.steps().map_err(|error| error.report.message)? {
 //!     println!("{step}");
 //! }
-//! // Runs the tunnel until SIGTERM or `adit tunnel down site`:
+//! // Runs the tunnel until SIGTERM or `adit tunnel down site`. First, before any thread, the helper of its sandbox:
+//! let sandbox = options.sandbox().map_err(|error| error.report.message)?;
 //! let events = adit_service::event::Events::ignored();
-//! options.run(&events, || println!("up")).map_err(|error| error.report.message)?;
+//! options.run(&sandbox, &events, || println!("up")).map_err(|error| error.report.message)?;
 //! # Ok::<(), String>(())
 //! ```
 //!
