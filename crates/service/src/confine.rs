@@ -7,9 +7,11 @@ use crate::error::Result;
 use crate::event::Events;
 use crate::helper::{self, Allowed, Policy};
 use crate::metrics::SCRAPE_SYSCALLS;
+use crate::nat;
 use crate::nat::resolvers::RESOLV_CONF;
 use crate::netem::profile;
 use crate::sandbox::{Needs, Sandbox};
+use adit_runtime::PortSpec;
 use std::os::unix::fs::MetadataExt;
 use std::path::Path;
 
@@ -26,11 +28,19 @@ pub fn needs() -> Needs {
     needs
 }
 
-/// As [`needs`], with ports of all kinds.
+/// As [`needs`], with ports of all kinds; a NAT among those of the start opens sockets. Without one, none can be added.
 #[must_use]
-pub fn needs_with_ports() -> Needs {
+pub fn needs_with_ports<'a>(
+    sandbox: &Sandbox,
+    mut ports: impl Iterator<Item = &'a PortSpec>,
+) -> Needs {
     let mut needs = needs();
     needs.syscalls.extend(adit_runtime::port_syscalls());
+    if ports.any(nat::port::is_nat) {
+        nat::port::add_needs(&mut needs);
+    } else if !sandbox.is_off() {
+        nat::port::forbid();
+    }
     needs
 }
 

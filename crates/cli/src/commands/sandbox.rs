@@ -17,7 +17,7 @@ pub(crate) struct SandboxArgs {
 
 #[cfg(test)]
 mod tests {
-    use adit_service::sandbox::{Needs, is_known, seccomp};
+    use adit_service::sandbox::{Needs, Sandbox, is_known, seccomp};
     use adit_service::{confine, nat};
     use adit_vpn::up::Pipe;
 
@@ -28,7 +28,7 @@ mod tests {
     fn each_command_makes_few_calls_and_all_have_numbers() {
         let commands: [(&str, Needs); 5] = [
             ("capture", adit_capture::run::needs()),
-            ("switch, netem", confine::needs_with_ports()),
+            ("switch, netem", confine::needs_with_ports(&Sandbox::off(), std::iter::empty())),
             ("tunnel", adit_vpn::confine::needs(&Pipe::None)),
             ("tunnel --stdio", adit_vpn::confine::needs(&Pipe::Stdio)),
             ("nat", nat::needs()),

@@ -428,6 +428,12 @@ fn a_nat_port_works_in_the_sandbox_of_a_switch() {
         adit("switch port add nat,allow-host=7 --name sw");
         assert!(reaches("na", "10.0.2.2"));
     }
+    let _link = Program::start("netem --name slow --port tap:c,netns=nb --port nat,allow-host=7");
+    address("nb", "c", "10.0.2.15/24");
+    assert!(reaches("nb", "10.0.2.2"));
+    let mut client = crate::support::command(["ip", "netns", "exec", "nb", "python3", "-c", send]);
+    assert!(client.status().unwrap().success());
+    assert_eq!(server.recv(&mut [0; 9]).unwrap(), 1);
     let (status, told) = refused("switch port add nat --name lan");
     assert!(status == 2 && told.contains("--sandbox off"), "{told}");
     assert!(adit("switch show lan").contains("tap:b"));

@@ -119,7 +119,8 @@ pub fn run(
         }
     }
     let ports = service.wanted.ports.iter().map(|end| end.name.clone()).collect();
-    let needs = confine::needs_with_ports();
+    let specs = service.wanted.ports.iter().map(|end| &end.spec);
+    let needs = confine::needs_with_ports(sandbox, specs);
     confine::give_up(sandbox, &needs, &events)?;
     let mut supervisor = Supervisor::new(service, socket, events.clone());
     confine::restrict_calls(sandbox, &needs, &events)?;

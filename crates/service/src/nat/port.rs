@@ -168,9 +168,10 @@ fn into_port_error(error: crate::error::Error) -> Error {
 impl PortOptions for NatSpec {
     fn open(&self) -> Result<Opened> {
         if IS_FORBIDDEN.load(Ordering::Relaxed) {
-            let message = "the sandbox of the running switch has no sockets for a NAT";
-            return Err(Error::usage(message)
-                .hint("Start the switch with a port `nat`, or with `--sandbox off`."));
+            let message = "the sandbox of the running program has no sockets for a NAT";
+            return Err(
+                Error::usage(message).hint("Start it with a port `nat`, or with `--sandbox off`.")
+            );
         }
         let wanted = self.wanted().map_err(into_port_error)?;
         let io = |error| Error::io("start", "the NAT", &error);
@@ -206,6 +207,12 @@ impl PortOptions for NatSpec {
 
 /// The system calls by which another one is opened while the program runs.
 const SYSCALLS: &[&str] = &["epoll_create1", "eventfd2", "timerfd_create"];
+
+/// Whether a port is a NAT.
+#[must_use]
+pub fn is_nat(spec: &adit_runtime::PortSpec) -> bool {
+    spec.options::<NatSpec>().is_some()
+}
 
 /// Whether the sandbox of this process forbids the sockets of a NAT.
 static IS_FORBIDDEN: AtomicBool = AtomicBool::new(false);

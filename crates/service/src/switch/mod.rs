@@ -31,7 +31,6 @@ use crate::error::{Error, Result};
 use crate::event::Events;
 use crate::helper::Policy;
 use crate::metrics::{ListenAddress, Snapshot};
-use crate::nat;
 use crate::sandbox::{CapabilitySet, Sandbox};
 use crate::supervisor::{Answer, Hangup, Job, Progress, Service, Supervisor, TICK, Trigger, seed};
 use crate::switch::state::{Numbers, SwitchService};
@@ -91,14 +90,10 @@ pub fn run(plan: Plan, wanted: WantedSwitch, sandbox: &Sandbox, events: Events) 
     service.start(&mut runner, wanted)?;
     let note = accelerate::check(&mut service, &runner)?;
     let ports = service.ports.iter().map(|port| port.wanted.name.clone()).collect();
-    let mut needs = confine::needs_with_ports();
+    let specs = service.ports.iter().map(|port| &port.wanted.spec);
+    let mut needs = confine::needs_with_ports(sandbox, specs);
     if runner.acceleration().is_some_and(|acceleration| acceleration.needs_rights) {
         needs.capabilities |= CapabilitySet::NET_ADMIN;
-    }
-    if service.ports.iter().any(|port| port.wanted.is_nat()) {
-        nat::port::add_needs(&mut needs);
-    } else if !sandbox.is_off() {
-        nat::port::forbid();
     }
     confine::give_up(sandbox, &needs, &events)?;
     let mut supervisor = Supervisor::new(service, socket, events.clone());

@@ -46,11 +46,6 @@ pub struct WantedPort {
 }
 
 impl WantedPort {
-    /// Whether it is a NAT, which opens sockets while it runs.
-    pub fn is_nat(&self) -> bool {
-        first_word(&self.text) == "nat"
-    }
-
     /// `tap:a@blue` for a port that is called `tap:a` because nothing else was chosen.
     pub fn longer_name(&self) -> Option<String> {
         let netns = self.spec.netns()?;
