@@ -6,6 +6,7 @@ use crate::error::Result;
 use crate::event::Events;
 use crate::helper::{self, Allowed, Policy};
 use crate::metrics::SCRAPE_SYSCALLS;
+use crate::nat::resolvers::RESOLV_CONF;
 use crate::netem::profile;
 use crate::sandbox::{Needs, Sandbox};
 use std::os::unix::fs::MetadataExt;
@@ -36,7 +37,9 @@ pub fn needs_with_ports() -> Needs {
 /// a link or a part of one.
 pub fn policy<T>(read: impl Fn() -> T + Send + Sync + 'static) -> Policy {
     let read = move || {
-        let (_, files) = helper::recorded(&read);
+        let (_, mut files) = helper::recorded(&read);
+        // A port can be a NAT.
+        files.insert(RESOLV_CONF.into());
         Allowed { files, ..Allowed::default() }
     };
     Policy::new(read).reading(is_profile)

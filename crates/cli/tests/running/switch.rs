@@ -420,7 +420,8 @@ fn a_nat_port_works_in_the_sandbox_of_a_switch() {
     server.set_read_timeout(Some(crate::program::PATIENCE)).unwrap();
     let send = "import socket; socket.socket(socket.AF_INET, socket.SOCK_DGRAM).sendto(b'x', ('10.0.2.2', 7))";
     for _ in 0..2 {
-        let mut client = crate::support::command(["ip", "netns", "exec", "na", "python3", "-c", send]);
+        let mut client =
+            crate::support::command(["ip", "netns", "exec", "na", "python3", "-c", send]);
         assert!(client.status().unwrap().success());
         assert_eq!(server.recv(&mut [0; 9]).unwrap(), 1);
         adit("switch port del nat --name sw");

@@ -17,8 +17,8 @@ use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
-/// The system calls of a recording: its next file, which names the kernel, and the removal of its oldest.
-pub(crate) const SYSCALLS: &[&str] = &["openat", "uname", "unlink"];
+/// The system calls of a rotation: its next file, and the removal of its oldest.
+pub(crate) const SYSCALLS: &[&str] = &["openat", "unlink"];
 
 /// When to start another file, and how many to keep.
 #[derive(Clone, Copy, Debug, Default)]

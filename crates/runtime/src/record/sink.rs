@@ -16,8 +16,8 @@ use std::os::fd::{AsFd, AsRawFd, BorrowedFd};
 use std::os::unix::fs::FileTypeExt;
 use std::time::{Duration, Instant};
 
-/// The system calls of this file.
-pub(crate) const SYSCALLS: &[&str] = &["ftruncate", "lseek", "ppoll", "write"];
+/// The system calls of this file, and of the first record of a file, which names the kernel.
+pub(crate) const SYSCALLS: &[&str] = &["ftruncate", "lseek", "ppoll", "uname", "write"];
 
 /// The maximum time that a record stays in the buffer.
 pub const FLUSH_WITHIN: Duration = Duration::from_millis(500);

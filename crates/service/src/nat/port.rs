@@ -215,10 +215,9 @@ pub fn forbid() {
     IS_FORBIDDEN.store(true, Ordering::Relaxed);
 }
 
-/// Adds what a NAT among the ports of a program needs: sockets to the outside, and the list of name servers.
+/// Adds what a NAT among the ports of a program needs: sockets to the outside.
 pub fn add_needs(needs: &mut Needs) {
     needs.tcp = true;
-    needs.readable.push("/etc".into());
     needs.syscalls.extend(adit_runtime::syscalls());
     needs.syscalls.push(SYSCALLS);
 }

@@ -1,5 +1,6 @@
 //! The host's name servers, now and when they change.
 
+use crate::helper::open_file;
 use crate::namespace::ResolvConfWriter;
 use crate::nat::publish::INSIDE;
 use crate::sandbox::{self, Level, Needs};
@@ -12,14 +13,14 @@ use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::net::{
     AddressFamily, RecvFlags, SendFlags, SocketFlags, SocketType, netdevice, recv, send, socketpair,
 };
-use std::fs::File;
 use std::io::{self, Read};
 use std::net::{IpAddr, Ipv4Addr, SocketAddr, SocketAddrV6};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::path::Path;
 use std::time::Duration;
 
 /// Where programs look for name servers.
-const RESOLV_CONF: &str = "/etc/resolv.conf";
+pub(crate) const RESOLV_CONF: &str = "/etc/resolv.conf";
 
 /// What is read of that file.
 const FILE_LEN_MAX: u64 = 64 << 10;
@@ -49,7 +50,7 @@ impl Resolvers {
     pub fn of_host() -> Self {
         let mut bytes = Vec::new();
         // What was read so far counts.
-        let _ = File::open(RESOLV_CONF)
+        let _ = open_file(Path::new(RESOLV_CONF))
             .and_then(|file| file.take(FILE_LEN_MAX).read_to_end(&mut bytes));
         Self::parse(&String::from_utf8_lossy(&bytes))
     }
