@@ -8,8 +8,9 @@
 # Needs what compare.sh needs.
 set -euo pipefail
 
-adit=$(realpath "$(dirname "$0")/../target/release/adit")
-if [ $# -gt 0 ] && [ "${1#--}" = "$1" ]; then adit=$(realpath "$1"); shift; fi
+adit=$(dirname "$0")/../target/release/adit
+if [ $# -gt 0 ] && [ "${1#--}" = "$1" ]; then adit=$1; shift; fi
+adit=$(realpath "$adit")
 folder=$(mktemp -d)
 trap 'rm -r "$folder"' EXIT
 # The option goes to the commands that keep running.

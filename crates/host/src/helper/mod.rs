@@ -1,7 +1,7 @@
 //! The process that keeps the privileges of a program whose other process gave them up.
 //!
 //! The worker moves packets, reads what comes from the network, and can open nothing. The helper does what was asked for at
-//! the start, and nothing else: it knows the [`Ask`](ask::Ask)s of the worker, and the [`Policy`] says which files, programs
+//! the start, and nothing else: it knows the [`Ask`]s of the worker, and the [`Policy`] says which files, programs
 //! and names they may be about.
 //!
 //! ```text
