@@ -161,6 +161,7 @@ const SYSCALLS: &[&str] = &[
     "setpriority",
     "setsockopt",
     "socket",
+    "uname",
 ];
 
 /// What a tunnel still needs once it has a device.
