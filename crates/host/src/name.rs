@@ -35,7 +35,7 @@ pub const PLACE: Entry = Entry {
     remedy: "Set XDG_RUNTIME_DIR to a folder of your own, or run the program as root.",
 };
 
-/// How long the helper of a killed program may take for what it does: a program of the configuration can be slow.
+/// How long the helper of a killed program may take to end: it waits for the kernel to do what it has asked for.
 const HELPER_END_MAX: Duration = Duration::from_secs(10);
 const LOCK_RETRY: Duration = Duration::from_millis(5);
 
@@ -194,7 +194,7 @@ impl Claim {
                     lock.take_left().iter().for_each(|path| remove_dead_socket(path));
                     return Ok(Self { name, folder, is_ours: true, lock });
                 }
-                // The helper of a killed program finishes what it does.
+                // The helper of a killed program ends a moment after it.
                 Locked::Taken(Some(pid)) if has_ended(pid) && Instant::now() < end => {
                     std::thread::sleep(LOCK_RETRY);
                 }

@@ -154,23 +154,6 @@ fn a_switch_in_its_sandbox_gets_ports_of_every_kind_by_its_helper() {
     assert!(switch.ended().is_none());
 }
 
-/// What it has begun for a killed program is whole before another one looks for leftovers.
-#[test]
-fn the_next_program_of_the_name_waits_for_the_helper_of_a_killed_one() {
-    hosts(&[]);
-    let mut killed = Program::start("switch --name lab --port tap:a");
-    let helper = adit_json("switch show lab")["sandbox"]["helper"].as_u64().unwrap();
-    run(&format!("kill -STOP {helper}"));
-    killed.signal("KILL");
-    killed.wait();
-    let words = ["-j", "switch", "--name", "lab", "--port", "tap:b"];
-    let mut next = Program::spawn(bare(ADIT).args(words));
-    std::thread::sleep(std::time::Duration::from_millis(500));
-    assert_eq!((next.count("ready"), next.ended()), (0, None));
-    run(&format!("kill -CONT {helper}"));
-    next.wait_for("ready");
-}
-
 #[test]
 fn the_helper_ends_with_its_worker_however_that_ends() {
     hosts(&[]);

@@ -59,9 +59,10 @@ impl Helper {
         let _ = self.ask(&Ask::Detach, &[]);
     }
 
-    /// Has the helper hold the lock of the program's name as well: of a killed program, it finishes what it does.
+    /// Has the helper hold the lock of the program's name as well: the kernel kills it a moment after this process, and in
+    /// the middle of what it does.
     pub fn hold(&self, name_lock: BorrowedFd<'_>) {
-        // It has ended: then nothing is half done.
+        // It has ended: then it changes nothing.
         let _ = self.ask(&Ask::Hold, &[name_lock]);
     }
 

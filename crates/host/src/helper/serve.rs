@@ -34,17 +34,16 @@ struct Shared {
     executor: Mutex<HostExecutor>,
     /// The program that takes over.
     successor: Mutex<Option<Child>>,
-    /// The lock of the program's name: the next program of the name finds nothing half done.
+    /// The lock of the program's name: the next program of the name finds nothing that is still being changed.
     held: Mutex<Vec<OwnedFd>>,
 }
 
 /// Serves until the first line ends, and with it the worker.
-pub(super) fn run(lines: Vec<Line>, policy: Policy) -> io::Result<()> {
+pub(super) fn run(lines: Vec<Line>, policy: Policy, null: &OwnedFd) -> io::Result<()> {
     // For `ps`; without it, it is called as its parent.
     let _ = rustix::thread::set_name(c"adit-helper");
-    let null = rustix::fs::open("/dev/null", OFlags::RDWR, Mode::empty())?;
-    rustix::stdio::dup2_stdin(&null)?;
-    rustix::stdio::dup2_stdout(&null)?;
+    rustix::stdio::dup2_stdin(null)?;
+    rustix::stdio::dup2_stdout(null)?;
     let shared = Arc::new(Shared {
         policy,
         executor: Mutex::default(),

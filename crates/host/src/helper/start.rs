@@ -5,6 +5,7 @@ use crate::helper::line::Line;
 use crate::helper::policy::Policy;
 use crate::helper::serve;
 use adit_device::process::Child;
+use rustix::fs::{Mode, OFlags};
 use std::io;
 use std::os::fd::OwnedFd;
 use std::sync::Arc;
@@ -23,9 +24,13 @@ pub fn start(policy: Policy) -> io::Result<Arc<Helper>> {
         ours.push(our);
         theirs.push(OwnedFd::from(their));
     }
-    let process = Child::fork_beside(theirs, |lines| {
-        let lines = lines.into_iter().map(Line::from).collect();
-        u8::from(serve::run(lines, policy).is_err())
+    // Opened here, where a failure has a reader.
+    let null = rustix::fs::open("/dev/null", OFlags::RDWR, Mode::empty());
+    theirs.push(null.map_err(|errno| io::Error::other(format!("cannot open /dev/null: {errno}")))?);
+    let process = Child::fork_beside(theirs, |mut fds| {
+        let null = fds.pop();
+        let lines = fds.into_iter().map(Line::from).collect();
+        u8::from(null.is_none_or(|null| serve::run(lines, policy, &null).is_err()))
     })?;
     Ok(Helper::new(process, ours))
 }

@@ -15,6 +15,7 @@ use std::io::{BufRead, BufReader, Read, Write};
 use std::os::unix::fs::PermissionsExt;
 use std::os::unix::net::UnixStream;
 use std::path::PathBuf;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, mpsc};
 use std::time::{Duration, Instant};
 
@@ -372,6 +373,38 @@ fn the_socket_of_a_killed_program_is_taken_over() {
     std::fs::write(folder.join("lab.lock"), "4711\n").unwrap();
     drop(std::os::unix::net::UnixListener::bind(folder.join("lab.sock")).unwrap());
     Rig::new("stale").client().get("/").unwrap();
+}
+
+/// The helper of its sandbox holds the lock a moment longer.
+#[test]
+fn a_name_is_free_once_the_helper_of_a_killed_program_has_ended() {
+    let folder = Rig::folder("helper");
+    std::fs::create_dir(&folder).unwrap();
+    let mut killed = std::process::Command::new("true").spawn().unwrap();
+    let stat = format!("/proc/{}/stat", killed.id());
+    while !std::fs::read_to_string(&stat).unwrap().contains(") Z ") {
+        std::thread::sleep(Duration::from_millis(5));
+    }
+    let path = folder.join("lab.lock");
+    std::fs::write(&path, format!("{}\n", killed.id())).unwrap();
+    let lock = std::fs::File::open(&path).unwrap();
+    rustix::fs::flock(&lock, rustix::fs::FlockOperation::LockExclusive).unwrap();
+    let is_held = Arc::new(AtomicBool::new(true));
+    let helper = std::thread::spawn({
+        let is_held = Arc::clone(&is_held);
+        move || {
+            std::thread::sleep(Duration::from_millis(300));
+            is_held.store(false, Ordering::Relaxed);
+            drop(lock);
+        }
+    });
+    // Its parent has not asked for its status yet.
+    let claim = Claim::in_folder(folder.clone(), "lab".parse().unwrap()).unwrap();
+    assert!(!is_held.load(Ordering::Relaxed));
+    drop(claim);
+    helper.join().unwrap();
+    killed.wait().unwrap();
+    std::fs::remove_dir_all(folder).unwrap();
 }
 
 #[test]
