@@ -161,7 +161,6 @@ const SYSCALLS: &[&str] = &[
     "setpriority",
     "setsockopt",
     "socket",
-    "uname",
 ];
 
 /// What a tunnel still needs once it has a device.
