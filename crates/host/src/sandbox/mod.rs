@@ -209,6 +209,7 @@ fn run(level: Level, needs: &Needs, stages: &[(&str, Stage)]) -> Result<Option<S
         return Ok(None);
     }
     adit_runtime::ask_for_the_kernel();
+    adit_runtime::record::error::writer();
     let mut refusals = Vec::new();
     for (name, stage) in stages {
         match stage(needs) {

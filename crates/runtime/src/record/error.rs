@@ -7,7 +7,8 @@ use std::error::Error as _;
 use std::io;
 use std::sync::LazyLock;
 
-/// Returns the writer of a recording for its header: this program on this machine.
+/// Returns the writer of a recording for its header: this program on this machine. Its first call makes a system call
+/// (`uname`).
 pub fn writer() -> pcapng::Writer {
     static WRITER: LazyLock<pcapng::Writer> = LazyLock::new(|| {
         let system = rustix::system::uname();
@@ -35,13 +36,9 @@ pub fn record_error(error: &RecordError) -> Error {
     if let Some(number) = errno.and_then(io::Error::raw_os_error) {
         new = new.errno(number);
     }
-    match errno.map(io::Error::kind) {
-        Some(io::ErrorKind::NotFound) => {
-            new.hint("Create the directory first, or choose another one.")
-        }
-        Some(io::ErrorKind::PermissionDenied) => {
-            new.hint("Choose a directory that you may write to.")
-        }
+    match kind {
+        Kind::NotFound => new.hint("Create the directory first, or choose another one."),
+        Kind::Permission => new.hint("Choose a directory that you may write to."),
         _ => new,
     }
 }

@@ -8,9 +8,8 @@ use std::io::{self, IoSliceMut};
 use std::net::SocketAddr;
 use std::os::fd::{AsFd, BorrowedFd};
 
-/// Asks for the version of the kernel (`uname`), for quinn-udp and for the headers of recordings: before a sandbox forbids it.
+/// Has quinn-udp ask for the version of the kernel (`uname`), which it does once: before a sandbox forbids it.
 pub fn ask_for_the_kernel() {
-    crate::record::error::writer();
     if let Ok(socket) = std::net::UdpSocket::bind("0.0.0.0:0") {
         // What else it finds is that of another socket.
         let _ = UdpSocketState::new(UdpSockRef::from(&socket));

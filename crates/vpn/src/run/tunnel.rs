@@ -161,6 +161,8 @@ const SYSCALLS: &[&str] = &[
     "setpriority",
     "setsockopt",
     "socket",
+    // The resolver of the C library asks for the name of the machine.
+    "uname",
 ];
 
 /// What a tunnel still needs once it has a device.
