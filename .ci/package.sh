@@ -75,5 +75,6 @@ root=$work/root
 mmdebstrap --quiet --variant=minbase --include=systemd,dbus,iproute2,iputils-ping,procps,wireguard-tools "$suite" "$root"
 cp "$work"/*.deb .ci/package/inside.sh "$root/root/"
 echo 0123456789abcdef0123456789abcdef >"$root/etc/machine-id"
-unshare -nmpuiC --fork --kill-child .ci/package/boot.sh "$root" </dev/null | tee "$work/said"
+# A process 1 that has shut its machine down ends by a signal.
+{ unshare -nmpuiC --fork --kill-child .ci/package/boot.sh "$root" </dev/null || true; } | tee "$work/said"
 grep -qx "ended: 0" "$work/said"
