@@ -27,7 +27,8 @@ NAME=peers
 . bench/lib.sh
 need wg
 umask 077
-[ -x "$SEND" ] || (cd bench/peers && cargo build -q --release)
+# An older one may speak an older protocol.
+[ "$SEND" != bench/peers/target/release/adit-bench-peers ] || (cd bench/peers && cargo build -q --release --locked)
 "$SEND" config "$PEERS" >"$W/adpeer.conf"
 
 measure() { # SUBJECT

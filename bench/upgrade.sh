@@ -23,7 +23,8 @@ NAME=upgrade
 . bench/lib.sh
 need wg tcpdump python3
 umask 077
-[ -x "$SEND" ] || (cd bench/peers && cargo build -q --release)
+# An older one may speak an older protocol.
+[ "$SEND" != bench/peers/target/release/adit-bench-peers ] || (cd bench/peers && cargo build -q --release --locked)
 # Without post-quantum keys, which make each session a second time some seconds later.
 "$SEND" config "$PEERS" | sed 's/^PublicKey.*/&\nPostQuantum = off/' >"$W/adup.conf"
 SECS=$((UPGRADES + 5))
