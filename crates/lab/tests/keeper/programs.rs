@@ -17,8 +17,7 @@ pub(crate) fn a_program_is_watched_and_started_again() {
     done(&mut keeper, [node(1)]);
     let mut spec = program(1, 1, "echo run; exit 3");
     (spec.restart, spec.output) = (Restart::OnFailure, Output::Pipe);
-    let (pid, output) = begin(&mut keeper, spec);
-    assert!(pid > 1, "as this process sees it");
+    let (_, output) = begin(&mut keeper, spec);
     let mut waits = Vec::new();
     let mut restarts = 0;
     while waits.len() < 3 {
@@ -63,7 +62,8 @@ pub(crate) fn a_program_is_ready_when_its_command_says_so() {
     done(&mut keeper, [node(1)]);
     let mut spec = program(1, 1, "sleep 0.3; echo > /run/there; exec sleep 1000");
     spec.ready = ["test", "-e", "/run/there"].map(str::to_owned).to_vec();
-    begin(&mut keeper, spec);
+    let (pid, _) = begin(&mut keeper, spec);
+    assert!(pid > 1, "as this process sees it");
     assert!(matches!(event(&mut keeper), Report::Program(ProgramEvent::Ready(ProgramKey(1)))));
     succeeds(&mut keeper, 1, "test -e /run/there");
     let mut spec = program(2, 1, "exec sleep 1000");
