@@ -7,6 +7,8 @@ use adit_lab::keeper::{
 use adit_service::error::Error;
 use adit_topology::model::Restart;
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
+use std::cell::RefCell;
+use std::collections::VecDeque;
 use std::time::{Duration, Instant};
 
 /// How long anything may take on a loaded machine.
@@ -25,7 +27,7 @@ pub(crate) fn done(keeper: &mut Keeper, orders: impl IntoIterator<Item = Order>)
     let each = |report| match report {
         Report::Done(_, done) => made.push(done),
         Report::Failed(_, error) => panic!("{error}"),
-        _ => {}
+        other => keep(other),
     };
     keeper.complete(each).unwrap();
     made
@@ -38,14 +40,26 @@ pub(crate) fn fails(keeper: &mut Keeper, order: Order) -> Error {
     let each = |report| match report {
         Report::Failed(_, error) => failure = Some(error),
         Report::Done(_, done) => panic!("{done:?}"),
-        _ => {}
+        other => keep(other),
     };
     keeper.complete(each).unwrap();
     failure.unwrap()
 }
 
+thread_local! {
+    /// What was reported while an order was carried out.
+    static REPORTS: RefCell<VecDeque<Report>> = const { RefCell::new(VecDeque::new()) };
+}
+
+fn keep(report: Report) {
+    REPORTS.with_borrow_mut(|reports| reports.push_back(report));
+}
+
 /// The next report that is not about an order.
 pub(crate) fn event(keeper: &mut Keeper) -> Report {
+    if let Some(report) = REPORTS.with_borrow_mut(VecDeque::pop_front) {
+        return report;
+    }
     let until = Instant::now() + PATIENCE;
     keeper.send().unwrap();
     loop {
