@@ -73,7 +73,7 @@ impl List {
 }
 
 impl FlowQueue {
-    /// An empty queue for packets or frames. Without `key`, senders cannot choose flows that share a queue.
+    /// An empty queue for packets or frames. A sender that does not know `key` cannot choose flows that share a queue.
     #[must_use]
     pub fn new(layer: Layer, key: u64) -> Self {
         let mut free = List::EMPTY;
