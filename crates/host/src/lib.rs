@@ -34,6 +34,7 @@
 #![forbid(unsafe_code)]
 
 pub mod changes;
+mod descriptors;
 pub mod error;
 pub mod file;
 pub mod filter;

@@ -1,12 +1,13 @@
 //! Messages between this process and a copy of it: how far the copy has come, descriptors, failures.
 
+use crate::descriptors;
 use crate::error::{Error, Kind, Report, Result, SYSTEM, kind_of, number_of};
 use rustix::net::{
-    AddressFamily, RecvAncillaryBuffer, RecvAncillaryMessage, RecvFlags, SendAncillaryBuffer,
-    SendAncillaryMessage, SendFlags, SocketFlags, SocketType, recvmsg, sendmsg, socketpair,
+    AddressFamily, SendAncillaryBuffer, SendAncillaryMessage, SendFlags, SocketFlags, SocketType,
+    sendmsg, socketpair,
 };
 use serde::{Deserialize, Serialize};
-use std::io::{self, IoSlice, IoSliceMut};
+use std::io::{self, IoSlice};
 use std::mem::MaybeUninit;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
@@ -127,16 +128,7 @@ impl Channel {
     pub(crate) fn receive(&self) -> io::Result<Result<Message>> {
         let mut bytes = vec![0; MESSAGE_LEN_MAX];
         let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(FDS_MAX))];
-        let mut control = RecvAncillaryBuffer::new(&mut space);
-        let len = rustix::io::retry_on_intr(|| {
-            let mut data = [IoSliceMut::new(&mut bytes)];
-            recvmsg(&self.0, &mut data, &mut control, RecvFlags::CMSG_CLOEXEC)
-        })?;
-        let fds = control.drain().filter_map(|message| match message {
-            RecvAncillaryMessage::ScmRights(fds) => Some(fds),
-            _ => None,
-        });
-        let fds = fds.flatten().collect();
+        let (len, fds) = descriptors::recv(self.0.as_fd(), &mut bytes, &mut space)?;
         let read = bytes.get(..len.bytes).filter(|read| !read.is_empty());
         let read = read.ok_or_else(|| io::Error::from(io::ErrorKind::UnexpectedEof))?;
         Ok(match serde_json::from_slice(read)? {
