@@ -102,11 +102,11 @@ fn without_descriptors_it_goes_on() {
     let (ta, _tb) = (world.up(&world.a, &a, ""), world.up(&world.b, &b, ""));
     reaches(&world.a, "10.9.0.2");
     let limit = |soft: usize| run(&format!("prlimit --pid {} --nofile={soft}:", ta.pid()));
-    // All that are below the highest are used up by those who connect to either socket.
+    // The lowest that is free is not to be had, nor any above it.
     let names = std::fs::read_dir(format!("/proc/{}/fd", ta.pid())).unwrap();
     let names = names.map(|entry| entry.unwrap().file_name().into_string().unwrap());
-    let highest: usize = names.map(|name| name.parse().unwrap()).max().unwrap();
-    limit(highest + 1);
+    let used: Vec<usize> = names.map(|name| name.parse().unwrap()).collect();
+    limit((0..).find(|number| !used.contains(number)).unwrap());
     let sockets = ["/run/wireguard/ta.sock", "/run/adit/ta.sock"].repeat(8);
     let clients: Vec<_> =
         sockets.iter().map(|path| std::os::unix::net::UnixStream::connect(path).unwrap()).collect();

@@ -192,8 +192,8 @@ impl World {
             }
             told.push_str(&format!("{line}\n"));
         }
-        // Its standard error is read from here on, so that it never waits for us.
-        std::thread::spawn(move || lines.for_each(drop));
+        // Its standard error is read from here on, so that it never waits for us; a test that fails shows it.
+        std::thread::spawn(move || lines.flatten().for_each(|line| println!("{line}")));
         running
     }
 

@@ -193,7 +193,7 @@ impl UapiSocket {
             // Accept and close: a connection left in the backlog keeps the listener readable forever.
             Err(Errno::MFILE | Errno::NFILE) => {
                 let had_spare = self.spare.take().is_some();
-                let refused = rustix::net::accept(&self.listener).map(drop);
+                let refused = rustix::net::accept_with(&self.listener, flags).map(drop);
                 self.spare = self.listener.try_clone().ok();
                 if !had_spare || refused.is_err() {
                     self.rest(now);
