@@ -19,6 +19,7 @@ pub(crate) struct SandboxArgs {
 mod tests {
     use adit_runtime::PortSpec;
     use adit_service::kinds::KINDS;
+    use adit_service::metrics::exporter;
     use adit_service::sandbox::{Needs, Sandbox, is_known, seccomp};
     use adit_service::{confine, nat};
     use adit_vpn::up::Pipe;
@@ -31,7 +32,7 @@ mod tests {
         let nat_port = PortSpec::parse("nat:", &KINDS).unwrap();
         let with_ports =
             |ports: &[PortSpec]| confine::needs_with_ports(&Sandbox::off(), ports.iter());
-        let commands: [(&str, Needs, usize); 6] = [
+        let commands: [(&str, Needs, usize); 7] = [
             ("capture", adit_capture::run::needs(), CALLS_MAX),
             ("switch, netem", with_ports(&[]), CALLS_MAX),
             // The sockets of flows beside all that a switch does.
@@ -39,6 +40,7 @@ mod tests {
             ("tunnel", adit_vpn::confine::needs(&Pipe::None), CALLS_MAX),
             ("tunnel --stdio", adit_vpn::confine::needs(&Pipe::Stdio), CALLS_MAX),
             ("nat", nat::needs(), CALLS_MAX),
+            ("exporter", exporter::needs(), CALLS_MAX),
         ];
         for (command, needs, max) in commands {
             let unknown =
