@@ -6,9 +6,10 @@
 
 use adit_engine::PortId;
 use adit_packet::Instant;
-use rustix::fs::stat;
-use rustix::io::Errno;
 use std::collections::{BTreeMap, BTreeSet};
+use std::fs::metadata;
+use std::io::ErrorKind;
+use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -49,16 +50,16 @@ impl NamespaceName {
     /// Whether the name still means that namespace.
     #[must_use]
     pub fn is_valid(&self) -> bool {
-        match stat(&self.path) {
-            Ok(stat) => (stat.st_dev, stat.st_ino) == self.identity,
+        match metadata(&self.path) {
+            Ok(found) => (found.dev(), found.ino()) == self.identity,
             // A process that has more rights than this one is still there.
-            Err(errno) => errno == Errno::ACCESS,
+            Err(error) => error.kind() == ErrorKind::PermissionDenied,
         }
     }
 }
 
-fn identity(path: &PathBuf) -> Option<(u64, u64)> {
-    stat(path).ok().map(|stat| (stat.st_dev, stat.st_ino))
+fn identity(path: &Path) -> Option<(u64, u64)> {
+    metadata(path).ok().map(|found| (found.dev(), found.ino()))
 }
 
 /// The names of the namespaces in which there are ports, each checked once every 500 ms.
