@@ -8,7 +8,7 @@ use adit_engine::PortId;
 use adit_packet::Instant;
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs::metadata;
-use std::io::ErrorKind;
+use std::io;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -35,10 +35,7 @@ impl NamespaceName {
             let named = PathBuf::from("/run/netns").join(text);
             std::iter::once(named).chain(process).collect()
         };
-        paths.into_iter().find_map(|path| {
-            let identity = identity(&path)?;
-            Some(Self { path, identity })
-        })
+        paths.into_iter().find_map(|path| Some(Self { identity: identity(&path).ok()?, path }))
     }
 
     /// The file.
@@ -50,16 +47,17 @@ impl NamespaceName {
     /// Whether the name still means that namespace.
     #[must_use]
     pub fn is_valid(&self) -> bool {
-        match metadata(&self.path) {
-            Ok(found) => (found.dev(), found.ino()) == self.identity,
+        match identity(&self.path) {
+            Ok(found) => found == self.identity,
             // A process that has more rights than this one is still there.
-            Err(error) => error.kind() == ErrorKind::PermissionDenied,
+            Err(error) => error.kind() == io::ErrorKind::PermissionDenied,
         }
     }
 }
 
-fn identity(path: &Path) -> Option<(u64, u64)> {
-    metadata(path).ok().map(|found| (found.dev(), found.ino()))
+/// The device and inode numbers of a file.
+pub(crate) fn identity(path: &Path) -> io::Result<(u64, u64)> {
+    metadata(path).map(|found| (found.dev(), found.ino()))
 }
 
 /// The names of the namespaces in which there are ports, each checked once every 500 ms.
