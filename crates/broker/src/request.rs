@@ -127,6 +127,8 @@ pub struct BpfMap {
 pub struct Failure {
     /// The number of the kernel.
     pub errno: Option<i32>,
+    /// The reason in words, if there is no number.
+    pub message: String,
     /// What is known of it beyond that.
     pub details: Option<Box<FailureDetails>>,
 }
@@ -150,7 +152,7 @@ wire_structs! {
     PacketRequest { index, promiscuous, incoming_only, buffer_len, send_buffer_len }
     InetSocket { is_stream, at, only_v6, reuse, mark, buffers, to }
     BpfMap { kind, key_len, value_len, entries_max, flags }
-    Failure { errno, details }
+    Failure { errno, message, details }
     FailureDetails { op, object, code, text, remedy }
 }
 
@@ -175,14 +177,15 @@ wire_enum! { Request {
 
 impl From<io::Error> for Failure {
     fn from(error: io::Error) -> Self {
-        Self { errno: error.raw_os_error(), details: None }
+        let errno = error.raw_os_error();
+        let message = errno.map_or_else(|| error.to_string(), |_| String::new());
+        Self { errno, message, details: None }
     }
 }
 
 impl From<Failure> for io::Error {
     fn from(failure: Failure) -> Self {
-        let refused = || Self::other("the helper process has ended");
-        failure.errno.map_or_else(refused, Self::from_raw_os_error)
+        failure.errno.map_or_else(|| Self::other(failure.message), Self::from_raw_os_error)
     }
 }
 

@@ -43,9 +43,10 @@ impl Error {
 
     /// A failure of the process that has the privileges.
     #[must_use]
-    pub fn of_failure(failure: Failure, op: &'static str, object: impl fmt::Display) -> Self {
-        let source = io::Error::from(Failure { errno: failure.errno, details: None });
-        let Some(details) = failure.details else {
+    pub fn of_failure(mut failure: Failure, op: &'static str, object: impl fmt::Display) -> Self {
+        let details = failure.details.take();
+        let source = io::Error::from(failure);
+        let Some(details) = details else {
             return Self::new(op, object, Cause::Other, source);
         };
         let FailureDetails { op, object, code, text, remedy } = *details;

@@ -300,7 +300,10 @@ fn unusable(what: &str, path: &Path, error: &io::Error) -> Error {
 }
 
 /// Makes the folder if it is not there, and sees to it that nobody else can put anything into it.
-fn make_folder(path: &Path) -> Result<()> {
+///
+/// # Errors
+/// Another user may write to it, or it cannot be made.
+pub fn make_folder(path: &Path) -> Result<()> {
     let unfit = |message: String| Error::new(Kind::Refused, &PLACE, message).object(path.display());
     let mut builder = std::fs::DirBuilder::new();
     match builder.mode(0o755).create(path) {

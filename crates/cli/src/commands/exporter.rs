@@ -1,5 +1,6 @@
 //! `adit exporter`.
 
+use crate::commands::sandbox::SandboxArgs;
 use crate::context::Context;
 use crate::exit::Exit;
 use adit_service::error::Result;
@@ -21,6 +22,9 @@ pub(crate) struct Args {
     /// Listen at this port of 127.0.0.1, or at another address
     #[arg(long, value_name = "[ADDR:]PORT", default_value_t = ListenAddress::USUAL)]
     listen: ListenAddress,
+
+    #[command(flatten)]
+    sandbox: SandboxArgs,
 }
 
 impl Args {
@@ -32,7 +36,8 @@ impl Args {
         }
         let listener = self.listen.listen()?;
         context.output.note(format!("the metrics are at http://{}/metrics", self.listen));
-        exporter::run(listener)?;
+        let note = |lacking| context.output.note(format_args!("warning: {lacking}"));
+        exporter::run(listener, self.sandbox.level, note)?;
         Ok(Exit::Ok)
     }
 }

@@ -19,6 +19,7 @@ pub(crate) struct SandboxArgs {
 mod tests {
     use adit_runtime::PortSpec;
     use adit_service::kinds::KINDS;
+    use adit_service::metrics::exporter;
     use adit_service::sandbox::{Needs, Sandbox, is_known, seccomp};
     use adit_service::{confine, nat};
     use adit_vpn::up::Pipe;
@@ -31,7 +32,7 @@ mod tests {
         let nat_port = PortSpec::parse("nat:", &KINDS).unwrap();
         let with_ports =
             |ports: &[PortSpec]| confine::needs_with_ports(&Sandbox::off(), ports.iter());
-        let commands: [(&str, Needs); 7] = [
+        let commands: [(&str, Needs); 8] = [
             ("capture", adit_capture::run::needs()),
             ("switch, netem", with_ports(&[])),
             ("switch, netem with a NAT", with_ports(&[nat_port])),
@@ -39,6 +40,7 @@ mod tests {
             ("tunnel --stdio", adit_vpn::confine::needs(&Pipe::Stdio)),
             ("nat", nat::needs()),
             ("run, with a NAT", adit_vpn::run::needs(nat::needs())),
+            ("exporter", exporter::needs()),
         ];
         for (command, needs) in commands {
             let unknown =

@@ -4,7 +4,7 @@ use crate::nat::{CONNECT, Host, V4};
 use crate::support::{ADIT, adit_json, bare, command, run, text};
 use std::io::{BufRead, BufReader};
 use std::os::fd::OwnedFd;
-use std::os::unix::net::UnixStream;
+use std::os::unix::net::{UnixDatagram, UnixStream};
 use std::process::{Child, Stdio};
 
 /// `adit`, which has said that it runs.
@@ -177,6 +177,28 @@ fn a_descriptor_is_served_until_it_is_closed() {
     assert!(u32::from_be_bytes(len) > 60);
     drop(ours);
     assert_eq!(adit.0.wait().unwrap().code(), Some(0));
+}
+
+/// The timer of the watchdog is made before the sandbox forbids it.
+#[test]
+fn a_service_manager_watches_a_nat_in_its_sandbox() {
+    let _host = Host::new();
+    let notify = UnixDatagram::bind("/run/notify").unwrap();
+    notify.set_read_timeout(Some(std::time::Duration::from_secs(60))).unwrap();
+    let manager = ["env", "NOTIFY_SOCKET=/run/notify", "WATCHDOG_USEC=200000"];
+    let serve = [ADIT, "nat", "serve", "--sandbox", "require", "unix:/run/guests"];
+    let adit = Adit::with(Stdio::null(), &[&manager[..], &serve].concat());
+    let mut bytes = [0; 4096];
+    let mut hear = || {
+        let len = notify.recv(&mut bytes).unwrap();
+        text(&bytes[..len])
+    };
+    assert!(hear().contains("READY=1"));
+    assert_eq!(hear(), "WATCHDOG=1");
+    adit.stop();
+    let run = [ADIT, "run", "--sandbox", "require", "--", "true"];
+    let output = command(manager.iter().chain(&run)).output().unwrap();
+    assert!(output.status.success(), "{output:?}");
 }
 
 #[test]

@@ -15,7 +15,11 @@ use std::thread::JoinHandle;
 /// Starts `adit exporter` in the namespace of this thread, with its address.
 fn exporter() -> (Ended, &'static str) {
     const ADDRESS: &str = "127.0.0.1:9586";
-    let child = bare(ADIT).arg("exporter").stdout(Stdio::null()).stderr(Stdio::null()).spawn();
+    let child = bare(ADIT)
+        .args(["exporter", "--sandbox", "require"])
+        .stdout(Stdio::null())
+        .stderr(Stdio::null())
+        .spawn();
     let exporter = Ended(child.unwrap());
     eventually("the exporter listens", || TcpStream::connect(ADDRESS).is_ok());
     (exporter, ADDRESS)
@@ -199,6 +203,10 @@ for _ in range(2):
 fn the_exporter_has_all_programs_and_says_which_does_not_answer() {
     hosts(&["na", "nb", "nc", "nd"]);
     let (exporter, at) = exporter();
+    let status = || std::fs::read_to_string(format!("/proc/{}/status", exporter.0.id())).unwrap();
+    eventually("its sandbox is entered", || status().contains("Seccomp:\t2"));
+    // CAP_DAC_OVERRIDE: the tests run as root of their namespace.
+    assert!(status().contains("CapEff:\t0000000000000002\nCapBnd:\t0000000000000000\n"));
     let page = |accept: &str| Scrape::at(at, "GET /metrics", accept);
     assert_eq!(page(OPEN).body, "# EOF\n", "nothing runs");
     check(&page("text/plain"));

@@ -27,6 +27,10 @@ check() {
   [ "$(awk '/^NoNewPrivs:/ { print $2 }' "$status")" = 1 ] || fail "new privileges of $1"
 }
 net_admin=0000000000001000
+# confined KIND NAME: it has restricted itself as well.
+confined() {
+  adit "$1" show "$2" | grep -q 'sandbox.*no capabilities.*Landlock.*system calls' || fail "sandbox: $(adit "$1" show "$2")"
+}
 
 # A tunnel whose file is root's and private, with policy routing and a packet filter.
 key() { adit tunnel genkey; }
@@ -39,6 +43,7 @@ peer() { printf '[Peer]\nPublicKey = %s\nAllowedIPs = %s\n' "$(key | adit tunnel
 )
 systemctl start adit-tunnel@site || fail "start of the tunnel"
 check tunnel@site $net_admin
+confined tunnel site
 ip -br addr show dev site | grep -q 10.9.0.1/24
 [ "$(cat /proc/sys/net/ipv4/conf/all/src_valid_mark)" = 1 ]
 adit list | grep -q site
@@ -101,6 +106,7 @@ check tunnel@site $net_admin
 printf '[[port]]\nport = "tap:one"\n[[port]]\nport = "tap:two"\n' >/etc/adit/switch/lab.toml
 systemctl start adit-switch@lab || fail "start of the switch"
 check switch@lab $net_admin
+confined switch lab
 printf '[[port]]\nport = "tap:three"\n' >>/etc/adit/switch/lab.toml
 systemctl reload adit-switch@lab
 adit switch show lab | grep -q tap:three
@@ -108,11 +114,13 @@ adit switch show lab | grep -q tap:three
 printf 'ports = ["tap:left", "tap:right"]\n[profile]\ndelay = "20ms"\n' >/etc/adit/netem/slow.toml
 systemctl start adit-netem@slow || fail "start of the link"
 check netem@slow $net_admin
+confined netem slow
 adit netem show slow | grep -q 20
 
 echo 'OPTIONS=--network 10.77.0.0/24' >/etc/adit/nat/guests.env
 systemctl start adit-nat@guests || fail "start of the NAT"
 check nat@guests 0000000000000000
+confined nat guests
 [ -S /run/adit-nat/guests/guests.sock ]
 adit nat show guests | grep -q 10.77.0
 

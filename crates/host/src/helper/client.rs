@@ -114,7 +114,7 @@ impl Broker for Opener {
         match self.0.ask(&Ask::Open(request.clone()), with)? {
             (Reply::Done, fds) => Ok(fds),
             (Reply::NotOpened(failure), _) => Err(failure),
-            _ => Err(Failure::default()),
+            _ => Err(io::Error::from(io::ErrorKind::InvalidData).into()),
         }
     }
 }

@@ -82,7 +82,11 @@ fn failure_of(error: Error) -> Failure {
         text: error.cause().to_string(),
         remedy: error.cause().remedy(),
     };
-    Failure { errno: error.errno(), details: Some(Box::new(details)) }
+    Failure {
+        errno: error.errno(),
+        message: details.text.clone(),
+        details: Some(Box::new(details)),
+    }
 }
 
 #[cfg(test)]
@@ -105,6 +109,16 @@ mod tests {
         assert_eq!((there.code(), there.errno()), (here.code(), here.errno()));
         assert_eq!(there.remedy(), here.remedy());
         assert!(matches!(there.cause(), Cause::Reported(_)));
+    }
+
+    #[test]
+    fn a_failure_without_a_number_keeps_its_reason() {
+        let here = adit_device::broker::open_recording("/".as_ref()).unwrap_err();
+        let failure = perform(Request::Play("/".into()), Vec::new()).unwrap_err();
+        let failure: Failure = wire::decode(&wire::encode(&failure)).unwrap();
+        let there = io::Error::from(failure);
+        assert_eq!(there.to_string(), here.to_string());
+        assert_eq!(there.to_string(), "it is not a regular file");
     }
 
     #[test]

@@ -8,7 +8,7 @@
 //!   [`Sink::close_by`] wait.
 
 use rustix::event::{PollFd, PollFlags, Timespec};
-use rustix::fs::{Mode, OFlags};
+use rustix::fs::{CWD, Mode, OFlags};
 use rustix::termios::isatty;
 use std::fs::File;
 use std::io::{self, Seek, Write};
@@ -248,7 +248,7 @@ impl Sink {
 fn nonblocking_terminal(file: File) -> File {
     let path = format!("/proc/self/fd/{}", file.as_raw_fd());
     let flags = OFlags::WRONLY | OFlags::NONBLOCK | OFlags::NOCTTY | OFlags::CLOEXEC;
-    rustix::fs::open(path, flags, Mode::empty()).map_or(file, File::from)
+    rustix::fs::openat(CWD, path, flags, Mode::empty()).map_or(file, File::from)
 }
 
 /// Returns whether a write would make progress (or fail at once) within `patience`.

@@ -1,16 +1,16 @@
 //! The metrics of all programs that run on this machine, on one TCP address.
 
-use crate::control::name::{Name, names};
+use crate::control::name::{Name, folder, make_folder, names};
 use crate::control::notify::{Status, Watchdog, notify};
 use crate::control::socket::Listener;
 use crate::error::{Error, Result};
 use crate::metrics::families::UP;
 use crate::metrics::merge::Merged;
-use crate::metrics::scrapes::Scrapes;
+use crate::metrics::scrapes::{SYSCALLS as SCRAPE_SYSCALLS, Scrapes};
+use crate::sandbox::{self, CapabilitySet, Level, Needs};
 use adit_runtime::{Signal, Signals};
 use rustix::event::{PollFd, PollFlags, poll};
 use std::io::{self, Read, Write};
-
 use std::os::unix::net::UnixStream;
 use std::time::{Duration, Instant};
 
@@ -23,14 +23,44 @@ const PAGE_LEN_MAX: u64 = 64 << 20;
 /// How many programs are asked at a time.
 const THREADS_MAX: usize = 16;
 
-/// Serves the page at `listener` until a signal ends it.
+/// The system calls of this file.
+const SYSCALLS: &[&str] = &[
+    "connect",
+    "eventfd2",
+    "getdents64",
+    "geteuid",
+    "newfstatat",
+    "openat",
+    "recvfrom",
+    "sendto",
+    "setsockopt",
+    "socket",
+];
+
+/// What an exporter needs: the folder of control sockets; for root, which asks the programs of other users as well, the right to
+/// connect to theirs.
+#[must_use]
+pub fn needs() -> Needs {
+    let mut needs = Needs { readable: vec![folder()], ..Needs::by_landlock() };
+    if rustix::process::geteuid().is_root() {
+        needs.capabilities = CapabilitySet::DAC_OVERRIDE;
+    }
+    needs.syscalls.extend([SCRAPE_SYSCALLS, SYSCALLS]);
+    needs
+}
+
+/// Serves the page at `listener` until a signal ends it. `note` is called with the stages of the sandbox that are refused.
 ///
 /// # Errors
-/// EMFILE, ENOMEM at the start.
-pub fn run(listener: Listener) -> Result<()> {
+/// EMFILE, ENOMEM at the start; the sandbox cannot be entered, with [`Level::Require`].
+pub fn run(listener: Listener, level: Level, note: impl FnMut(String)) -> Result<()> {
     let failed = |error: io::Error| Error::io("start", "the exporter", &error);
     let signals = Signals::new().map_err(failed)?;
     let watchdog = Watchdog::of_environment().map_err(failed)?;
+    // What is not there now cannot be read later.
+    make_folder(&folder())?;
+    // Before the first thread.
+    sandbox::enter(level, &needs())?.into_iter().for_each(note);
     let scrapes = Scrapes::start(Some(listener)).map_err(failed)?;
     notify(Status::Ready);
     loop {

@@ -59,10 +59,11 @@ pub fn run_until_stopped(
     let (mut runner, nat) =
         NatService::start(name, wanted.clone(), inside, sockets, life, follower, events.clone())?;
     Signals::new().and_then(|signals| runner.watch_signals(signals)).map_err(failed)?;
+    // Before the sandbox: it makes the timer of the watchdog.
+    let mut supervisor = Supervisor::new(nat, socket, events.clone());
     if let Some(note) = sandbox::enter(level, &needs)? {
         events.note(format!("warning: {note}"));
     }
-    let mut supervisor = Supervisor::new(nat, socket, events.clone());
     supervisor.ready(ports);
     let result = supervisor.run(&mut runner);
     let failure = supervisor.finish().end(&mut runner);

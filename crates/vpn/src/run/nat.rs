@@ -40,8 +40,9 @@ fn serve(
         NatService::start(name, wanted.clone(), attached, sockets, None, follower, events.clone())?;
     let failed = |error| Error::io("wait for", "the command", &error);
     let signals = Running::signals().map_err(failed)?;
-    options.enter_sandbox(needs(), events)?;
+    // Before the sandbox: it makes the timer of the watchdog.
     let mut supervisor = Supervisor::new(Guest::new(nat), socket, events.clone());
+    options.enter_sandbox(needs(), events)?;
     supervisor.service.start(&runner, namespaces, signals)?;
     let result = supervisor.run(&mut runner);
     let (nat, status) = supervisor.finish().end();

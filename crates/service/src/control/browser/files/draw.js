@@ -1,8 +1,10 @@
 // Pictures: charts with round ticks and units, and a topology. Everything is SVG with classes; colours are in style.css.
 
 const SVG = "http://www.w3.org/2000/svg";
-// The width of a letter of labels, and of the legend, in pixels.
-const LETTER = 6.8;
+// The width of a label, in pixels: in the largest font of a picture.
+const ruler = document.createElement("canvas").getContext("2d");
+ruler.font = "12px system-ui, sans-serif";
+const widthOf = (text) => ruler.measureText(text).width;
 
 function svg(tag, attributes = {}, ...children) {
   const node = document.createElementNS(SVG, tag);
@@ -45,7 +47,7 @@ function legend(picture, series, unit, left, width) {
   series.forEach((one, index) => {
     const last = one.points.at(-1);
     const name = last ? `${one.name} ${amount(last[1], unit)}` : one.name;
-    const wide = 42 + name.length * LETTER;
+    const wide = 42 + widthOf(name);
     if (x > left && x + wide > width) [x, y] = [left, y + 17];
     picture.append(svg("line", { class: `series s${index % 4}`, x1: x, x2: x + 22, y1: y, y2: y }), svg("text", { x: x + 27, y: y + 4 }, name));
     x += wide;
@@ -95,8 +97,11 @@ export function chart(place, { title, unit, seconds, series }) {
 
 // As much of a text as fits into a width.
 function fit(text, width) {
-  const most = Math.floor(width / LETTER);
-  return text.length <= most ? text : `${text.slice(0, Math.max(most - 1, 1)).trimEnd()}\u2026`;
+  if (widthOf(text) <= width) return text;
+  const cut = (length) => `${text.slice(0, length).trimEnd()}\u2026`;
+  let length = text.length - 1;
+  while (length > 1 && widthOf(cut(length)) > width) length -= 1;
+  return cut(length);
 }
 
 const HIGH = 42;
@@ -270,7 +275,7 @@ function graph(place, nodes, links) {
     picture.append(svg("path", { class: `wire ${link.state}`, d }, svg("title", {}, `${link.label}: ${link.note}`)));
     const what = link.state === "off" ? link.word : link.note;
     if (link.state === "ok") continue;
-    const text = fit(`${link.label}: ${what}`, 260), wide = text.length * LETTER;
+    const text = fit(`${link.label}: ${what}`, 260), wide = widthOf(text);
     const x = Math.min(Math.max(middle[0], wide / 2), width - wide / 2);
     const y = [4, 17, -9].map((by) => middle[1] + by).find((at) => free(x, at, wide)) ?? middle[1];
     labels.push({ x, y, wide, text, state: link.state });
