@@ -14,11 +14,13 @@
 //! | `wire` | plain data as bytes |
 #![forbid(unsafe_code)]
 
+mod paths;
 mod recordings;
 mod request;
 mod sockets;
 pub mod wire;
 
+pub use paths::absolute;
 pub use recordings::{create_recording, open_recording, play_for_another, record_for_another};
 pub use request::{
     BpfMap, Broker, Failure, FailureDetails, InetSocket, PacketRequest, Request, UnixSocket,

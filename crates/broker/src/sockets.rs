@@ -2,7 +2,6 @@
 //! gave its rights up.
 
 use crate::request::{InetSocket, Request, UnixSocket, open, open_all};
-use rustix::fs::{FileType, stat};
 use rustix::io::Errno;
 use rustix::net::{
     AddressFamily, Protocol, SocketAddrUnix, SocketFlags, SocketType, bind, connect, ipproto,
@@ -10,6 +9,7 @@ use rustix::net::{
 };
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::os::unix::fs::FileTypeExt;
 use std::path::Path;
 
 /// Sets the mark of a socket (`SO_MARK`).
@@ -109,7 +109,7 @@ fn unix_here(wanted: &UnixSocket) -> io::Result<OwnedFd> {
 }
 
 fn is_socket(path: &Path) -> io::Result<bool> {
-    Ok(FileType::from_raw_mode(stat(path)?.st_mode) == FileType::Socket)
+    Ok(std::fs::metadata(path)?.file_type().is_socket())
 }
 
 /// Whether a process has the socket, of whichever type it is.

@@ -39,8 +39,16 @@ pub struct Show {
 }
 
 /// The system calls of a capture: its device or packet socket, netlink that is open, the list of time zones.
-const SYSCALLS: &[&str] =
-    &["getdents64", "getsockopt", "ioctl", "readlink", "recvfrom", "recvmsg", "sendto"];
+const SYSCALLS: &[&str] = &[
+    "getdents64",
+    "getsockopt",
+    "ioctl",
+    "newfstatat",
+    "readlink",
+    "recvfrom",
+    "recvmsg",
+    "sendto",
+];
 
 /// What a capture needs once it runs: the time zone, to show times.
 pub fn needs() -> Needs {

@@ -3,6 +3,7 @@
 use crate::sys;
 use bitflags::bitflags;
 use rustix::event::{PollFd, PollFlags, poll};
+use rustix::fs::{AtFlags, StatxFlags};
 use rustix::net::{AddressFamily, SocketFlags, SocketType, socketpair};
 use rustix::pipe::{PipeFlags, pipe_with};
 use rustix::process::{
@@ -74,6 +75,14 @@ pub fn groups_of_peer(socket: BorrowedFd<'_>) -> io::Result<Vec<u32>> {
     }
     groups.truncate(count?);
     Ok(groups)
+}
+
+/// Checks that a socket is connected (`SO_PEERNAME`).
+///
+/// # Errors
+/// ENOTCONN.
+pub fn require_peer(socket: BorrowedFd<'_>) -> io::Result<()> {
+    sys::process::require_peer(socket)
 }
 
 /// A child process. Dropping the handle neither ends nor reaps it.
@@ -423,6 +432,13 @@ pub fn has_seccomp_filters() -> bool {
 #[must_use]
 pub fn has_clone3() -> bool {
     sys::sandbox::has_clone3()
+}
+
+/// Whether statx(2) is there: filters of old containers take it away.
+#[must_use]
+pub fn has_statx() -> bool {
+    let found = rustix::fs::statx(rustix::fs::CWD, c"/", AtFlags::empty(), StatxFlags::TYPE);
+    !matches!(found, Err(rustix::io::Errno::NOSYS))
 }
 
 /// Has a system call that seccomp forbids (`SECCOMP_RET_TRAP`) end this process by SIGSYS, after a message with the name that

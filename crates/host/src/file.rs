@@ -11,14 +11,14 @@
 //! has no effect. A temporary file that a killed program left is removed by the next writer.
 
 use crate::error::{Entry, Error, Kind, Result};
-use rustix::fs::{AtFlags, CWD, FlockOperation, Mode, OFlags, RenameFlags};
+use rustix::fs::{CWD, FlockOperation, Mode, OFlags, RenameFlags};
 use rustix::io::Errno;
 use std::ffi::{OsStr, OsString};
 use std::fs::{DirBuilder, File};
 use std::io::{self, Read, Seek, Write};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::os::unix::ffi::OsStrExt;
-use std::os::unix::fs::DirBuilderExt;
+use std::os::unix::fs::{DirBuilderExt, MetadataExt};
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
@@ -383,9 +383,8 @@ fn folder_of(path: &Path) -> &Path {
 
 /// Whether `path` still is the name of the open file.
 fn is_same(file: &File, path: &Path) -> bool {
-    let of_path = rustix::fs::statat(CWD, path, AtFlags::SYMLINK_NOFOLLOW);
-    let of_file = rustix::fs::fstat(file);
-    of_path.is_ok_and(|a| of_file.is_ok_and(|b| (a.st_dev, a.st_ino) == (b.st_dev, b.st_ino)))
+    let (of_path, of_file) = (std::fs::symlink_metadata(path), file.metadata());
+    of_path.is_ok_and(|a| of_file.is_ok_and(|b| (a.dev(), a.ino()) == (b.dev(), b.ino())))
 }
 
 #[cfg(test)]

@@ -2,6 +2,7 @@
 
 use crate::error::{Entry, Error, Kind, Result};
 use crate::file::{LockFile, Locked, MadeFiles};
+use adit_device::rights::absolute;
 use adit_runtime::{PortSpec, remove_dead_socket};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::io::Errno;
@@ -150,7 +151,7 @@ impl PortFiles {
     /// Lists those of these ports, and of no others.
     pub fn list<'a>(&self, specs: impl Iterator<Item = &'a PortSpec>) {
         let Some(files) = &self.0 else { return };
-        let paths = specs.filter_map(PortSpec::socket_file).map(std::path::absolute);
+        let paths = specs.filter_map(PortSpec::socket_file).map(absolute);
         // Without it, a socket stays after a kill.
         let _ = files.list(&paths.flatten().collect::<Vec<_>>());
     }

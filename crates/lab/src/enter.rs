@@ -13,6 +13,7 @@ use rustix::thread::{LinkNameSpaceType, move_into_link_name_space};
 use std::ffi::OsString;
 use std::io;
 use std::os::fd::{AsFd, OwnedFd};
+use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
@@ -76,9 +77,9 @@ fn open(path: &Path) -> Result<OwnedFd> {
 }
 
 fn is_own(user: &OwnedFd) -> io::Result<bool> {
-    let own = rustix::fs::stat("/proc/self/ns/user")?;
+    let own = std::fs::metadata("/proc/self/ns/user")?;
     let other = rustix::fs::fstat(user)?;
-    Ok((own.st_dev, own.st_ino) == (other.st_dev, other.st_ino))
+    Ok((own.dev(), own.ino()) == (other.st_dev, other.st_ino))
 }
 
 /// Waits for the command. Signals of other processes are passed on; those of the terminal reach it by themselves.

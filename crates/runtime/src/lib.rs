@@ -158,9 +158,14 @@ pub fn peer_syscalls() -> impl Iterator<Item = &'static [&'static str]> {
     [peer::sockets::SYSCALLS, port::messages::SYSCALLS].into_iter()
 }
 
-/// Those of a loop whose engine has flows, which opens their sockets.
+/// Those of the sockets of flows, which the loop opens.
+pub fn flow_syscalls() -> &'static [&'static str] {
+    socket::flow::SYSCALLS
+}
+
+/// Those of a loop whose engine has flows, which the kernel may splice.
 pub fn syscalls() -> impl Iterator<Item = &'static [&'static str]> {
-    let flows = [record::sink::SYSCALLS, socket::flow::SYSCALLS, socket::splice::SYSCALLS];
+    let flows = [record::sink::SYSCALLS, flow_syscalls(), socket::splice::SYSCALLS];
     loop_syscalls().chain(flows)
 }
 

@@ -14,8 +14,8 @@ use adit_service::sandbox::Needs;
 use std::io;
 use std::path::PathBuf;
 
-/// The system calls of a tunnel that is handed over: signals are passed on to the program that took it over.
-const SYSCALLS_OF_UPGRADE: &[&str] = &["pidfd_send_signal"];
+/// The system calls of a tunnel that is handed over: signals are caught again, and passed on to the program that took it over.
+const SYSCALLS_OF_UPGRADE: &[&str] = &["pidfd_send_signal", "pipe2"];
 
 /// Those of a tunnel through a pipe, which is not handed over: the program at its other end is waited for.
 const SYSCALLS_OF_PIPE: &[&str] = &["wait4"];

@@ -154,6 +154,35 @@ fn a_switch_in_its_sandbox_gets_ports_of_every_kind_by_its_helper() {
     assert!(switch.ended().is_none());
 }
 
+/// Starts a program with one end of a connected pair of datagram sockets as descriptor 9.
+const WITH_SOCKET: &str = "
+import os, socket, sys
+pair = socket.socketpair(socket.AF_UNIX, socket.SOCK_DGRAM)
+os.dup2(pair[0].fileno(), 9)
+os.set_inheritable(pair[1].fileno(), True)
+os.execv(sys.argv[1], sys.argv[1:])
+";
+
+#[test]
+fn a_switch_in_its_sandbox_takes_relative_paths_and_descriptors() {
+    hosts(&[]);
+    std::fs::create_dir("/run/lan").unwrap();
+    let text = "name = \"lan\"\n[[port]]\nport = \"tap:a\"\nmirror = \"a.pcapng\"\n";
+    std::fs::write("/run/lan/lan.toml", text).unwrap();
+    let words = ["-j", "switch", "--config", "lan.toml", "--sandbox", "require"];
+    let mut command = bare("python3");
+    command.args(["-c", WITH_SOCKET, ADIT]).args(words).current_dir("/run/lan");
+    let mut switch = Program::spawn(&mut command);
+    switch.wait_for("ready");
+    assert_eq!(adit_json("switch show lan")["file"], "/run/lan/lan.toml");
+    adit("switch port add fd:9 --name lan");
+    adit("switch port add unix:b.sock --name lan");
+    adit("switch save lan");
+    let saved = std::fs::read_to_string("/run/lan/lan.toml").unwrap();
+    assert!(saved.contains("fd:9") && saved.contains("b.sock"), "{saved}");
+    assert!(switch.ended().is_none());
+}
+
 #[test]
 fn the_helper_ends_with_its_worker_however_that_ends() {
     hosts(&[]);

@@ -45,6 +45,12 @@ pub(crate) fn peer_groups(socket: BorrowedFd<'_>, groups: &mut [u32]) -> io::Res
     super::packet_socket::get(socket, libc::SOL_SOCKET, libc::SO_PEERGROUPS, groups)
 }
 
+/// `SO_PEERNAME`: ENOTCONN without a peer.
+pub(crate) fn require_peer(socket: BorrowedFd<'_>) -> io::Result<()> {
+    // No part of the name.
+    super::packet_socket::get(socket, libc::SOL_SOCKET, libc::SO_PEERNAME, &mut []).map(drop)
+}
+
 /// A set of these signals, or of all of them.
 fn set_of(signals: Option<&[i32]>) -> io::Result<libc::sigset_t> {
     let mut set = MaybeUninit::<libc::sigset_t>::uninit();

@@ -44,17 +44,8 @@ use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
 /// The system calls for namespaces that are there: to start the command, pass signals on and wait.
-pub const SYSCALLS: &[&str] = &[
-    "pidfd_send_signal",
-    "poll",
-    "ppoll",
-    "read",
-    "recvmsg",
-    "sendmsg",
-    "epoll_ctl",
-    "wait4",
-    "waitid",
-];
+pub const SYSCALLS: &[&str] =
+    &["pidfd_send_signal", "ppoll", "read", "recvmsg", "sendmsg", "epoll_ctl", "wait4"];
 
 /// New namespaces, held by a process that waits for [`Self::start`].
 #[derive(Debug)]

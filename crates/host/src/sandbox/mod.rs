@@ -27,8 +27,10 @@ pub use syscalls::is_known;
 
 use crate::error::{Entry, Error, Kind, Result};
 use crate::helper::{self, Helper, Policy};
+use adit_device::rights::absolute;
 use std::fmt;
 use std::io;
+use std::path::Path;
 use std::str::FromStr;
 use std::sync::Arc;
 
@@ -210,6 +212,7 @@ fn run(level: Level, needs: &Needs, stages: &[(&str, Stage)]) -> Result<Option<S
     }
     adit_runtime::ask_for_the_kernel();
     adit_runtime::record::error::writer();
+    let _ = absolute(Path::new("."));
     let mut refusals = Vec::new();
     for (name, stage) in stages {
         match stage(needs) {

@@ -7,7 +7,7 @@
 
 use crate::sandbox::needs::Needs;
 use crate::sandbox::state;
-use crate::sandbox::syscalls::{FORBIDDEN, NAMES, PROCESS, number};
+use crate::sandbox::syscalls::{FORBIDDEN, NAMES, PROCESS, number, of_this_processor};
 use std::collections::BTreeSet;
 use std::io;
 
@@ -21,7 +21,9 @@ pub fn calls(needs: &Needs) -> BTreeSet<&'static str> {
     let names = needs.syscalls.iter().chain(&[PROCESS]).flat_map(|list| list.iter().copied());
     // The C library calls it where clone3 fails.
     let clone = (!adit_device::process::has_clone3()).then_some("clone");
-    names.chain(clone).filter(|name| number(name).is_some()).collect()
+    // std calls it where statx fails.
+    let stat = (!adit_device::process::has_statx()).then_some("newfstatat");
+    names.chain(clone).chain(stat).filter_map(of_this_processor).collect()
 }
 
 /// Runs last: the stages before make calls that are on no list. Holds for all threads.

@@ -38,17 +38,29 @@ pub(super) const PROCESS: &[&str] = &[
     "close",
     "fcntl",
     "ppoll",
-    "pipe2",
     // Clock and random numbers, where the vDSO does not have them.
     "clock_gettime",
     "clock_nanosleep",
     "getrandom",
     // std asks for the type of a descriptor, and for the size of a terminal.
     "fstat",
-    "newfstatat",
     "statx",
     "ioctl",
 ];
+
+/// What the C library calls on processors that lack the first one.
+const SUCCESSORS: &[(&str, &str)] =
+    &[("open", "openat"), ("poll", "ppoll"), ("readlink", "readlinkat"), ("unlink", "unlinkat")];
+
+/// The call of this processor that a name of a list means; `None` if it has none.
+pub(super) fn of_this_processor(name: &'static str) -> Option<&'static str> {
+    found(name, |name| number(name).is_some())
+}
+
+fn found(name: &'static str, is_there: impl Fn(&str) -> bool) -> Option<&'static str> {
+    let successor = || SUCCESSORS.iter().find(|(old, _)| *old == name).map(|(_, new)| *new);
+    if is_there(name) { Some(name) } else { successor().filter(|new| is_there(new)) }
+}
 
 /// Calls that are on no list, for messages about them.
 pub(super) const FORBIDDEN: &[(&str, libc::c_long)] = &[
@@ -210,6 +222,16 @@ table! {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_call_of_old_processors_has_its_successor_on_others() {
+        for (old, new) in SUCCESSORS {
+            assert_eq!(found(old, |name| name == *new), Some(*new));
+            assert_eq!(found(old, |name| [*old, *new].contains(&name)), Some(*old));
+            assert!(is_known(old) && number(new).is_some(), "{old}");
+        }
+        assert_eq!(found("read", |_| false), None);
+    }
 
     #[test]
     fn every_call_of_a_list_is_in_the_table() {

@@ -18,7 +18,6 @@ pub(crate) const SYSCALLS: &[&str] = &[
     "accept4",
     "bind",
     "connect",
-    "getpeername",
     "getsockname",
     "getsockopt",
     "ioctl",

@@ -1,10 +1,11 @@
 //! Unix sockets at paths, removed with their files.
 
+use crate::wake::namespaces::identity;
 use adit_device::broker::UnixSocket;
-use adit_device::rights::{open_unix, remove_socket};
-use rustix::fs::{FileType, lstat, stat};
+use adit_device::rights::{absolute, open_unix, remove_socket};
 use std::io;
 use std::os::fd::OwnedFd;
+use std::os::unix::fs::FileTypeExt;
 use std::path::{Path, PathBuf};
 
 /// Opens a socket that is bound to a path. The file of a socket whose process has ended is replaced.
@@ -21,9 +22,7 @@ pub(crate) fn bind_unix(
 
 /// Removes the file of a socket whose process has ended, if there is one.
 pub fn remove_dead_socket(path: &Path) {
-    let is_socket =
-        |stat: rustix::fs::Stat| FileType::from_raw_mode(stat.st_mode) == FileType::Socket;
-    if lstat(path).is_ok_and(is_socket) {
+    if path.symlink_metadata().is_ok_and(|found| found.file_type().is_socket()) {
         // Ours replaces it, and is removed.
         drop(bind_unix(path, UnixSocket::Stream));
     }
@@ -38,10 +37,8 @@ pub(crate) struct SocketPath {
 
 impl SocketPath {
     fn new(path: &Path) -> io::Result<Self> {
-        let stat = stat(path)?;
         // A later change of the working directory must not make it another file.
-        let path = std::path::absolute(path)?;
-        Ok(Self { path, identity: (stat.st_dev, stat.st_ino) })
+        Ok(Self { path: absolute(path)?, identity: identity(path)? })
     }
 
     /// The device and inode numbers of the file.
@@ -58,7 +55,7 @@ impl SocketPath {
 impl Drop for SocketPath {
     fn drop(&mut self) {
         // Somebody may have put another one there.
-        if stat(&self.path).is_ok_and(|stat| (stat.st_dev, stat.st_ino) == self.identity) {
+        if identity(&self.path).is_ok_and(|found| found == self.identity) {
             let _ = remove_socket(&self.path);
         }
     }

@@ -6,9 +6,10 @@
 
 use adit_engine::PortId;
 use adit_packet::Instant;
-use rustix::fs::stat;
-use rustix::io::Errno;
 use std::collections::{BTreeMap, BTreeSet};
+use std::fs::metadata;
+use std::io;
+use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -34,10 +35,7 @@ impl NamespaceName {
             let named = PathBuf::from("/run/netns").join(text);
             std::iter::once(named).chain(process).collect()
         };
-        paths.into_iter().find_map(|path| {
-            let identity = identity(&path)?;
-            Some(Self { path, identity })
-        })
+        paths.into_iter().find_map(|path| Some(Self { identity: identity(&path).ok()?, path }))
     }
 
     /// The file.
@@ -49,16 +47,17 @@ impl NamespaceName {
     /// Whether the name still means that namespace.
     #[must_use]
     pub fn is_valid(&self) -> bool {
-        match stat(&self.path) {
-            Ok(stat) => (stat.st_dev, stat.st_ino) == self.identity,
+        match identity(&self.path) {
+            Ok(found) => found == self.identity,
             // A process that has more rights than this one is still there.
-            Err(errno) => errno == Errno::ACCESS,
+            Err(error) => error.kind() == io::ErrorKind::PermissionDenied,
         }
     }
 }
 
-fn identity(path: &PathBuf) -> Option<(u64, u64)> {
-    stat(path).ok().map(|stat| (stat.st_dev, stat.st_ino))
+/// The device and inode numbers of a file.
+pub(crate) fn identity(path: &Path) -> io::Result<(u64, u64)> {
+    metadata(path).map(|found| (found.dev(), found.ino()))
 }
 
 /// The names of the namespaces in which there are ports, each checked once every 500 ms.

@@ -29,6 +29,7 @@ const SYSCALLS: &[&str] = &[
     "eventfd2",
     "getdents64",
     "geteuid",
+    "newfstatat",
     "openat",
     "recvfrom",
     "sendto",

@@ -37,7 +37,8 @@ fn kept(key: &str, value: &Value<'_>) -> Json {
             };
             if names_file {
                 let path = value.source().beside(&**text).unwrap_or_default();
-                return std::path::absolute(&path).unwrap_or(path).display().to_string().into();
+                let whole = adit_device::rights::absolute(&path).unwrap_or(path);
+                return whole.display().to_string().into();
             }
             let is_word = matches!(value.kind, Kind::Word(_));
             if is_word { typed(hint, text) } else { (&**text).into() }

@@ -6,9 +6,11 @@ use crate::error::{Error, Kind, Result, SYSTEM};
 use adit_engine::Engine;
 use adit_runtime::Runner;
 use adit_runtime::{Interest, Token};
+use rustix::event::{EventfdFlags, eventfd};
 use std::collections::VecDeque;
 use std::fmt;
-use std::io::PipeReader;
+use std::os::fd::OwnedFd;
+use std::sync::Arc;
 use std::sync::mpsc::{Receiver, sync_channel};
 
 /// Why a job runs.
@@ -34,8 +36,18 @@ pub(super) struct BackgroundReader<T> {
 struct Current<T> {
     trigger: Trigger,
     result: Receiver<Result<T>>,
-    // Readable when the thread has ended: it holds the other end.
-    end: PipeReader,
+    // Readable when the thread has ended.
+    end: Arc<OwnedFd>,
+}
+
+/// Makes an eventfd readable when it is dropped, also by a panic.
+struct AtEnd(Arc<OwnedFd>);
+
+impl Drop for AtEnd {
+    fn drop(&mut self) {
+        // A new eventfd has room for 1.
+        let _ = rustix::io::write(&self.0, &1_u64.to_ne_bytes());
+    }
 }
 
 impl<T: Send + 'static> BackgroundReader<T> {
@@ -68,15 +80,17 @@ impl<T: Send + 'static> BackgroundReader<T> {
         job: Job<T>,
     ) -> Result<(), (Trigger, Error)> {
         let started = || {
-            let (end, writer) = std::io::pipe()?;
+            let end = Arc::new(eventfd(0, EventfdFlags::CLOEXEC | EventfdFlags::NONBLOCK)?);
+            let at_end = AtEnd(Arc::clone(&end));
             let (sender, result) = sync_channel(1);
             let readable = Interest { readable: true, writable: false };
             runner.watch(&end, token, readable)?;
             let spawned = std::thread::Builder::new().name("reader".to_owned()).spawn(move || {
+                // The sender goes first: the result is there, or never comes, when the loop wakes.
+                let (_at_end, sender) = (at_end, sender);
                 adit_runtime::panics::failpoint("read");
                 // There is room for one; it fails only if the service has ended.
                 let _ = sender.send(job());
-                drop(writer);
             });
             spawned.inspect_err(|_| runner.unwatch(&end))?;
             Ok((result, end))

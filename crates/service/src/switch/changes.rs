@@ -199,7 +199,7 @@ fn mirror_keys(mirror: &WantedMirror) -> Keys {
 }
 
 fn absolute(path: &Path) -> String {
-    std::path::absolute(path).unwrap_or_else(|_| path.to_owned()).display().to_string()
+    adit_device::rights::absolute(path).unwrap_or_else(|_| path.to_owned()).display().to_string()
 }
 
 /// The keys of a port, as a file has them in any folder.

@@ -215,7 +215,7 @@ pub(super) fn absolute_text(port: &WantedPort) -> String {
         return port.text.clone();
     };
     let escaped = |path: &std::path::Path| path.display().to_string().replace(',', ",,");
-    let real = std::path::absolute(&real).unwrap_or(real);
+    let real = adit_device::rights::absolute(&real).unwrap_or(real);
     port.text.replacen(&escaped(&written), &escaped(&real), 1)
 }
 

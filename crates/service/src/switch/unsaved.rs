@@ -15,7 +15,12 @@ impl SwitchService {
     /// The path of the file that it was started from.
     pub(super) fn file(&self) -> Option<String> {
         let file = self.plan.config.as_ref()?;
-        Some(std::path::absolute(file).unwrap_or_else(|_| file.clone()).display().to_string())
+        Some(
+            adit_device::rights::absolute(file)
+                .unwrap_or_else(|_| file.clone())
+                .display()
+                .to_string(),
+        )
     }
 
     /// What is not in the file; without a file, all that it has.

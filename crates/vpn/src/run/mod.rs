@@ -14,7 +14,7 @@ mod nat;
 mod options;
 mod tunnel;
 
-pub use options::{Net, Options, WantedTunnel};
+pub use options::{Net, Options, WantedTunnel, needs};
 
 use adit_service::error::{Error, Result};
 use adit_service::event::Events;

@@ -55,6 +55,13 @@ pub struct Options {
     pub sandbox: Level,
 }
 
+/// What a run needs in its sandbox, beside what its way out needs.
+#[must_use]
+pub fn needs(mut of_way_out: Needs) -> Needs {
+    of_way_out.syscalls.push(namespace::SYSCALLS);
+    of_way_out
+}
+
 impl Options {
     /// What a start does, in order.
     #[must_use]
@@ -84,9 +91,8 @@ impl Options {
 
     /// Takes from this process what it needs no more. The command is not in the sandbox: its processes were
     /// started before.
-    pub(super) fn enter_sandbox(&self, mut needs: Needs, events: &Events) -> Result<()> {
-        needs.syscalls.push(namespace::SYSCALLS);
-        if let Some(note) = sandbox::enter(self.sandbox, &needs)? {
+    pub(super) fn enter_sandbox(&self, of_way_out: Needs, events: &Events) -> Result<()> {
+        if let Some(note) = sandbox::enter(self.sandbox, &needs(of_way_out))? {
             events.note(format!("warning: {note}"));
         }
         Ok(())

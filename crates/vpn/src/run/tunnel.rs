@@ -146,6 +146,7 @@ const SYSCALLS: &[&str] = &[
     "mkdirat",
     "mlock",
     "mlock2",
+    "newfstatat",
     "open",
     "openat",
     "prlimit64",

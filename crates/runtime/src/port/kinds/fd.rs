@@ -10,12 +10,13 @@ use crate::port::kinds::device::DevicePort;
 use crate::port::stream::StreamPort;
 use crate::port::{Cx, Gone, Port, Recv, Wait};
 use crate::text::words::{SpecError, parsed};
+use adit_device::process::require_peer;
 use adit_device::{Device, Mode};
 use adit_packet::{Batch, Pool};
 use rustix::fs::FileType;
 use rustix::io::Errno;
 use rustix::net::sockopt::socket_type;
-use rustix::net::{RecvFlags, SocketType, getpeername, recv};
+use rustix::net::{RecvFlags, SocketType, recv};
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd, RawFd};
 use std::sync::Arc;
@@ -102,7 +103,7 @@ impl SocketPort {
     /// # Errors
     /// ENOTCONN: it has no peer.
     pub fn new(name: impl Into<String>, socket: OwnedFd) -> io::Result<Self> {
-        getpeername(&socket)?;
+        require_peer(socket.as_fd())?;
         rustix::io::ioctl_fionbio(&socket, true)?;
         let sink = SocketSink { socket: Arc::new(socket), remote: None, is_member: true };
         Ok(Self { name: name.into(), sink, egress: Egress::new() })

@@ -31,7 +31,6 @@ use std::collections::HashMap;
 pub(crate) const SYSCALLS: &[&str] = &[
     "accept4",
     "fcntl",
-    "getpeername",
     "getsockname",
     "getsockopt",
     "ioctl",

@@ -1,0 +1,22 @@
+//! Paths in a process that may not ask for its working directory any more.
+
+use std::io;
+use std::path::{Path, PathBuf};
+use std::sync::OnceLock;
+
+/// The path from the root. The working directory is that of the first call, which a program makes before its sandbox forbids
+/// getcwd(2).
+///
+/// # Errors
+/// EINVAL: the path is empty; those of getcwd(2) at the first call.
+pub fn absolute(path: &Path) -> io::Result<PathBuf> {
+    static FOLDER: OnceLock<Option<PathBuf>> = OnceLock::new();
+    let folder = FOLDER.get_or_init(|| std::env::current_dir().ok());
+    match folder {
+        Some(folder) if path.is_relative() && !path.as_os_str().is_empty() => {
+            std::path::absolute(folder.join(path))
+        }
+        None if path.is_relative() => Err(io::ErrorKind::NotFound.into()),
+        _ => std::path::absolute(path),
+    }
+}
