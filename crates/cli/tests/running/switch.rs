@@ -412,10 +412,16 @@ fn anybody_can_ask_with_curl() {
 #[test]
 fn a_nat_port_works_in_the_sandbox_of_a_switch() {
     hosts(&["na", "nb"]);
-    let _switch = Program::start("switch --name sw --port tap:a,netns=na --port nat,allow-host=7");
+    let switch = Program::start("switch --name sw --port tap:a,netns=na --port nat,allow-host=7");
     let _other = Program::start("switch --name lan --port tap:b,netns=nb");
     address("na", "a", "10.0.2.15/24");
     assert!(reaches("na", "10.0.2.2"));
+    // Also not the thread that follows the name servers.
+    let threads = std::fs::read_dir(format!("/proc/{}/task", switch.pid())).unwrap().flatten();
+    for thread in threads {
+        let Ok(status) = std::fs::read_to_string(thread.path().join("status")) else { continue };
+        assert!(status.contains("CapEff:\t0000000000000000"), "{status}");
+    }
     let server = std::net::UdpSocket::bind("127.0.0.1:7").unwrap();
     server.set_read_timeout(Some(crate::program::PATIENCE)).unwrap();
     let send = "import socket; socket.socket(socket.AF_INET, socket.SOCK_DGRAM).sendto(b'x', ('10.0.2.2', 7))";

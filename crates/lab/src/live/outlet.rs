@@ -8,7 +8,7 @@ use adit_nat::{Config, Gateway, Nat, Policy, PublishSpec, Rule};
 use adit_packet::{IpPrefix, Pool, PoolConfig};
 use adit_runtime::{Event, Handler, Interest, Nested, Next, Port, Runner, Token};
 use adit_service::error::{Error, Result};
-use adit_service::nat::port::follow;
+use adit_service::nat::port::{self, follow};
 use adit_service::nat::publish::{self, INSIDE};
 use adit_service::nat::resolvers::Resolvers;
 use adit_service::supervisor::random;
@@ -72,6 +72,7 @@ impl WantedOutlet {
 
     /// Opens it. It lists addresses of the host and reads its resolv.conf: not on the loop's thread.
     pub(super) fn open(&self) -> Result<Box<dyn Port>> {
+        port::require_sockets()?;
         let failed = |error| Error::io("start", format_args!("the NAT '{}'", self.name), &error);
         let own_addresses = OwnAddresses::open()
             .map_err(|error| Error::io("list", "the host's addresses", &error))?;

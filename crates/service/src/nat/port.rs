@@ -167,12 +167,7 @@ fn into_port_error(error: crate::error::Error) -> Error {
 
 impl PortOptions for NatSpec {
     fn open(&self) -> Result<Opened> {
-        if IS_FORBIDDEN.load(Ordering::Relaxed) {
-            let message = "the sandbox of the running program has no sockets for a NAT";
-            return Err(
-                Error::usage(message).hint("Start it with a port `nat`, or with `--sandbox off`.")
-            );
-        }
+        require_sockets()?;
         let wanted = self.wanted().map_err(into_port_error)?;
         let io = |error| Error::io("start", "the NAT", &error);
         let own_addresses = own_addresses::open().map_err(into_port_error)?;
@@ -222,6 +217,18 @@ pub fn forbid() {
     IS_FORBIDDEN.store(true, Ordering::Relaxed);
 }
 
+/// Checks that one may be opened.
+///
+/// # Errors
+/// Another one is forbidden: [`forbid`].
+pub fn require_sockets() -> Result<()> {
+    if !IS_FORBIDDEN.load(Ordering::Relaxed) {
+        return Ok(());
+    }
+    let message = "the sandbox of the running program has no sockets for a NAT";
+    Err(Error::usage(message).hint("Start it with a NAT, or with `--sandbox off`."))
+}
+
 /// Adds what a NAT among the ports of a program needs: sockets to the outside.
 pub fn add_needs(needs: &mut Needs) {
     needs.tcp = true;
@@ -250,16 +257,17 @@ impl Handler<Gateway> for Owner {
     }
 }
 
-/// Follows the host's name servers, on a thread of its own, until the port has gone.
+/// Follows the host's name servers, on a thread of its own, until the port has gone. The thread starts with the first turn
+/// of the loop: one of before the process gives its rights up would keep them.
 ///
 /// # Errors
-/// EAGAIN: no thread can be started.
+/// The loop has ended.
 pub fn follow(
     remote: Remote<Runner<Gateway>>,
     life: Weak<()>,
     mut known: Resolvers,
 ) -> std::io::Result<()> {
-    let thread = std::thread::Builder::new().name("resolv.conf".to_owned());
+    let from = remote.clone();
     let follow = move || {
         while life.strong_count() > 0 {
             if let Some(new) = Resolvers::changed(&known) {
@@ -276,5 +284,11 @@ pub fn follow(
             std::thread::sleep(INTERVAL);
         }
     };
-    thread.spawn(follow).map(drop)
+    let thread = std::thread::Builder::new().name("resolv.conf".to_owned());
+    let start = move |_: &mut Runner<Gateway>| {
+        if let Err(error) = thread.spawn(follow) {
+            tracing::warn!("cannot follow the name servers of the host: {error}");
+        }
+    };
+    from.post(start).map_err(std::io::Error::other)
 }
