@@ -183,5 +183,8 @@ fn outside(value: &Value<'_>) -> Result<String, Wrong> {
     let Some(named) = named.into_inner() else { return Ok(text) };
     // A comma in the path is written twice.
     let written = |path: &Path| path.display().to_string().replace(',', ",,");
-    Ok(text.replacen(&written(&named), &written(&value.source().beside(&named)?), 1))
+    // The same when the file is read again by another path.
+    let path = value.source().beside(&named)?;
+    let path = std::path::absolute(&path).unwrap_or(path);
+    Ok(text.replacen(&written(&named), &written(&path), 1))
 }
