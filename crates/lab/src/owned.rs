@@ -75,7 +75,8 @@ impl Source<'_> {
     }
 }
 
-/// A lab that runs in this process. It ends when this is dropped.
+/// A lab that runs in this process. It ends when this is dropped. It has no sandbox, other than that of `adit lab up`: its thread
+/// cannot give up rights that the process has for others.
 #[derive(Debug)]
 pub struct Lab {
     client: Client,

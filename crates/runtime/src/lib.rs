@@ -103,7 +103,7 @@ pub use peer::sources::path_mtu;
 pub use port::kind::{Kind, Opened};
 pub use port::spec::PortSpec;
 pub use port::{Cx, Gone, Hub, HubCx, HubRecv, Port, PortCounters, Recv, Wait};
-pub use runner::accelerator::{Acceleration, LeftOut};
+pub use runner::accelerator::{Acceleration, LeftOut, SYSCALLS as ACCELERATION_SYSCALLS};
 pub use runner::event::{Event, Next};
 pub use runner::hubs::ListenerId;
 pub use runner::nested::Nested;
@@ -142,7 +142,6 @@ pub fn port_syscalls() -> impl Iterator<Item = &'static [&'static str]> {
         port::kinds::unix::SYSCALLS,
         port::datagram::SYSCALLS,
         socket::udp::SYSCALLS,
-        runner::accelerator::SYSCALLS,
     ]
     .into_iter()
     .chain(record_syscalls())

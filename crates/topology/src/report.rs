@@ -1,6 +1,7 @@
 //! What a running lab reports, as JSON.
 
 use adit_service::netem::report::{Links, Netem};
+use adit_service::sandbox::SandboxState;
 use adit_service::switch::model::Counters;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -18,6 +19,9 @@ pub struct Lab {
     pub pid: u32,
     /// The process that holds its namespaces.
     pub keeper: u32,
+    /// The sandbox that its process is in.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub sandbox: Option<SandboxState>,
     /// The file that it was started from.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub file: Option<PathBuf>,

@@ -1,6 +1,7 @@
 //! The option of commands that run in a sandbox.
 
 use adit_service::sandbox::Level;
+use std::ffi::OsString;
 
 /// The option of every command that keeps running.
 #[derive(Clone, Copy, Debug, Default, clap::Args)]
@@ -15,14 +16,25 @@ pub(crate) struct SandboxArgs {
     pub(crate) level: Level,
 }
 
+impl SandboxArgs {
+    /// The word of a command line that asks for the same.
+    pub(crate) fn argument(self) -> OsString {
+        format!("--sandbox={}", self.level).into()
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use adit_runtime::PortSpec;
+    use adit_service::config::problems::Problems;
+    use adit_service::config::source::Source;
     use adit_service::kinds::KINDS;
     use adit_service::metrics::exporter;
     use adit_service::sandbox::{Needs, Sandbox, is_known, seccomp};
     use adit_service::{confine, nat};
+    use adit_topology::file;
     use adit_vpn::up::Pipe;
+    use std::path::PathBuf;
 
     /// The most system calls that a command may make: a list that a person can read.
     const CALLS_MAX: usize = 60;
@@ -30,17 +42,29 @@ mod tests {
     #[test]
     fn each_command_makes_few_calls_and_all_have_numbers() {
         let nat_port = PortSpec::parse("nat:", &KINDS).unwrap();
-        let with_ports =
-            |ports: &[PortSpec]| confine::needs_with_ports(&Sandbox::off(), ports.iter());
-        let commands: [(&str, Needs); 8] = [
+        let switch = |ports: &[PortSpec]| {
+            let mut needs = confine::needs_with_ports(&Sandbox::off(), ports.iter());
+            needs.syscalls.push(adit_runtime::ACCELERATION_SYSCALLS);
+            needs
+        };
+        let lab = |file: &str| {
+            let source = Source::new("lab.toml", file.to_owned());
+            let (plan, _) = file::of_source(&source, &[], 1, &Problems::default()).unwrap();
+            adit_lab::live::needs(&Sandbox::off(), &plan, PathBuf::new())
+        };
+        let with_nat = "[host.a]\n[nat.n]\n[[link]]\nends = ['a', 'n']\n";
+        let commands: [(&str, Needs); 10] = [
             ("capture", adit_capture::run::needs()),
-            ("switch, netem", with_ports(&[])),
-            ("switch, netem with a NAT", with_ports(&[nat_port])),
+            // A link makes fewer.
+            ("switch", switch(&[])),
+            ("switch with a NAT", switch(&[nat_port])),
             ("tunnel", adit_vpn::confine::needs(&Pipe::None)),
             ("tunnel --stdio", adit_vpn::confine::needs(&Pipe::Stdio)),
             ("nat", nat::needs()),
             ("run, with a NAT", adit_vpn::run::needs(nat::needs())),
             ("exporter", exporter::needs()),
+            ("lab", lab("[host.a]\n")),
+            ("lab with a NAT", lab(with_nat)),
         ];
         for (command, needs) in commands {
             let unknown =

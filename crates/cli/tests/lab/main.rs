@@ -11,6 +11,7 @@ mod live;
 mod metrics;
 mod outside;
 mod python;
+mod sandbox;
 mod scenario;
 #[allow(dead_code, reason = "shared with other tests, which use the rest")]
 #[path = "../cli/scrape.rs"]

@@ -25,7 +25,9 @@ fn tunnel_file() -> &'static str {
 /// Each command that keeps running, and whether it has a helper.
 fn commands() -> Vec<(Vec<String>, bool)> {
     let tunnel = format!("tunnel up {}", tunnel_file());
+    std::fs::write("/run/lab.toml", "[host.h]\n").unwrap();
     let lines = [
+        ("lab up /run/lab.toml", true),
         ("switch --port tap:a --port tap:b", true),
         ("netem --port tap:c --port tap:d --delay 5ms", true),
         (tunnel.as_str(), true),
@@ -94,14 +96,19 @@ fn a_worker_has_no_capability_and_show_says_what_is_in_force() {
     let tunnel = Ended(tunnel);
     eventually("the tunnel is up", || !adit_json("tunnel show").as_array().unwrap().is_empty());
     eventually("its last stage is entered", || status(tunnel.0.id(), "Seccomp:") == "2");
-    for pid in [switch.pid(), link.pid(), tunnel.0.id()] {
+    std::fs::write("/run/lab.toml", "[host.h]\n").unwrap();
+    let lab = Program::start("lab up --sandbox require /run/lab.toml");
+    for pid in [switch.pid(), link.pid(), tunnel.0.id(), lab.pid()] {
         let all = ["CapEff:", "CapPrm:", "NoNewPrivs:", "Seccomp:"].map(|key| status(pid, key));
         let none = "0000000000000000";
         assert_eq!(all, [none, none, "1", "2"], "{pid}");
     }
-    for shown in
-        [adit_json("switch show"), adit_json("netem show"), adit_json("tunnel show")[0].clone()]
-    {
+    for shown in [
+        adit_json("switch show"),
+        adit_json("netem show"),
+        adit_json("tunnel show")[0].clone(),
+        adit_json("lab show"),
+    ] {
         let sandbox = &shown["sandbox"];
         assert_eq!(sandbox["capabilities"].as_array().unwrap().len(), 0, "{sandbox}");
         assert_eq!(sandbox["no_new_privs"], true);
@@ -110,7 +117,7 @@ fn a_worker_has_no_capability_and_show_says_what_is_in_force() {
         assert!(sandbox["helper"].as_u64().unwrap() > 0, "{sandbox}");
     }
     assert!(adit("switch show").contains("sandbox: no capabilities, files by Landlock"));
-    drop((switch, link));
+    drop((switch, link, lab));
     let off = Program::start("switch --port tap:a --sandbox off");
     assert_eq!(adit_json("switch show")["sandbox"], serde_json::Value::Null);
     assert_ne!(status(off.pid(), "CapEff:"), "0000000000000000");

@@ -112,6 +112,8 @@ table! {
     close SYS_close,
     connect SYS_connect,
     dup SYS_dup,
+    #[cfg(target_arch = "x86_64")]
+    dup2 SYS_dup2,
     dup3 SYS_dup3,
     epoll_create1 SYS_epoll_create1,
     epoll_ctl SYS_epoll_ctl,

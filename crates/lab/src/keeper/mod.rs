@@ -2,6 +2,7 @@
 //!
 //! ```text
 //! start       user namespace, process namespace, the keeper        wire     datagrams of lines, descriptors
+//! outside     numbers of processes outside of that                 names    for `ip netns`
 //! order       what the loop orders and the keeper reports          serve    the keeper's loop
 //! nodes       network namespaces and what is in them               private  /etc, /run, host name of a node
 //! programs    that run on, and are started again                   shots    commands that run to their end
@@ -15,6 +16,7 @@ mod interface;
 mod names;
 mod nodes;
 mod order;
+mod outside;
 mod private;
 mod programs;
 mod said;
@@ -34,15 +36,17 @@ pub use order::{
 pub(crate) use spawn::failure;
 
 use crate::keeper::order::Line;
+use crate::keeper::outside::descriptor;
 use crate::keeper::said::{DoneSaid, Said};
 use crate::keeper::wire::Wire;
+use adit_device::broker::is_installed;
 use adit_device::process::Child;
 use adit_service::error::{Error, Result};
 use rustix::event::{PollFd, PollFlags, poll};
 use rustix::net::{Shutdown, shutdown};
 use std::collections::BTreeSet;
 use std::io;
-use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::PathBuf;
 
 /// The most orders without a report.
@@ -232,11 +236,7 @@ impl Keeper {
             }
             Said::Program(event) => Report::Program(event),
             Said::Restarted(program, result) => {
-                let result = match result {
-                    Ok(()) => Ok(number_of(&self.wire.next_fd()?)),
-                    Err(failure) => Err(failure.into()),
-                };
-                Report::Restarted(program, result)
+                Report::Restarted(program, result.map_err(Into::into))
             }
             Said::Hello { .. } | Said::Refused(_) => return Ok(None),
         }))
@@ -249,8 +249,7 @@ impl Keeper {
             DoneSaid::Tap => {
                 Done::Tap { queue: self.wire.next_fd()?, netlink: self.wire.next_fd()? }
             }
-            DoneSaid::Started { has_output } => {
-                let pid = number_of(&self.wire.next_fd()?);
+            DoneSaid::Started { pid, has_output } => {
                 let output = if has_output { Some(self.wire.next_fd()?) } else { None };
                 Done::Started { pid, output }
             }
@@ -266,7 +265,7 @@ impl Keeper {
 
     /// A descriptor of the keeper as a file.
     fn path(&self, fd: i32) -> PathBuf {
-        PathBuf::from(format!("/proc/{}/fd/{fd}", self.pid))
+        descriptor(self.pid, fd)
     }
 }
 
@@ -275,7 +274,13 @@ impl Drop for Keeper {
     fn drop(&mut self) {
         // A copy of this process may have the socket as well. It was killed before, or ends now.
         let _ = shutdown(&self.wire, Shutdown::Both);
-        let _ = self.guard.wait();
+        if is_installed() {
+            // In a sandbox its status is left to its next parent.
+            let mut fds = [PollFd::new(&self.guard, PollFlags::IN)];
+            let _ = rustix::io::retry_on_intr(|| poll(&mut fds, None));
+        } else {
+            let _ = self.guard.wait();
+        }
     }
 }
 
@@ -283,12 +288,4 @@ impl AsFd for Keeper {
     fn as_fd(&self) -> BorrowedFd<'_> {
         self.wire.as_fd()
     }
-}
-
-/// The number of a process as this process sees it; 0: it has ended.
-fn number_of(pidfd: &OwnedFd) -> u32 {
-    let path = format!("/proc/self/fdinfo/{}", pidfd.as_raw_fd());
-    let info = std::fs::read_to_string(path).unwrap_or_default();
-    let line = info.lines().find_map(|line| line.strip_prefix("Pid:"));
-    line.and_then(|number| number.trim().parse().ok()).unwrap_or(0)
 }

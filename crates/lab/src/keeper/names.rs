@@ -22,15 +22,17 @@ impl NetnsNames {
     ///
     /// # Errors
     /// EEXIST: none is free. EACCES: this user may not give names.
-    pub fn add(&mut self, names: &[&str], net: &Path) -> io::Result<String> {
-        fs::create_dir_all(NAMED)?;
+    pub fn add(&mut self, names: &[impl AsRef<str>], net: &Path) -> io::Result<String> {
+        if !names.is_empty() {
+            fs::create_dir_all(NAMED)?;
+        }
         let mut result = Err(io::ErrorKind::AlreadyExists.into());
-        for name in names {
+        for name in names.iter().map(AsRef::as_ref) {
             let path = Path::new(NAMED).join(name);
             match symlink(net, &path) {
                 Ok(()) => {
                     self.0.push(path);
-                    return Ok((*name).to_owned());
+                    return Ok(name.to_owned());
                 }
                 Err(error) => result = Err(error),
             }

@@ -108,7 +108,7 @@ impl Nodes {
 
     /// Makes a node; returns the descriptor of its network.
     pub(super) fn make(&mut self, spec: NodeSpec, hosts: Rc<str>) -> Result<i32> {
-        let NodeSpec { key, name, forward, sysctls, private } = spec;
+        let NodeSpec { key, name, forward, sysctls, private, names: _ } = spec;
         if self.nodes.contains_key(&key) {
             return Err(Error::usage(format!("there are two nodes of number {}", key.0)));
         }
@@ -151,6 +151,12 @@ impl Nodes {
         }
         node.content = Some(content);
         Ok(())
+    }
+
+    pub(super) fn forget_neighbors(&self, key: NodeKey) -> Result<()> {
+        let node = self.node(key)?;
+        // What its programs change meanwhile is theirs.
+        self.in_net(node, || Netlink::open()?.flush_neighbors()).map(drop)
     }
 
     pub(super) fn set_sysctls(&self, key: NodeKey, sysctls: &[(String, String)]) -> Result<()> {

@@ -63,6 +63,8 @@ pub enum Order {
     Command(Box<CommandSpec>),
     /// Finds the way into a node for a process of this user: [`Done::Door`].
     Door(NodeKey),
+    /// Forgets which hardware addresses the neighbors of a node have: another host may have them now.
+    ForgetNeighbors(NodeKey),
 }
 
 /// A node that is made.
@@ -78,6 +80,8 @@ pub struct NodeSpec {
     pub sysctls: Vec<(String, String)>,
     /// What its programs see; `None`: the files and the host name of the host.
     pub private: Option<Private>,
+    /// Names for `ip netns`, of which it gets the first one that is free, as long as it is there.
+    pub names: Vec<String>,
 }
 
 /// Files that only the programs of a node see.

@@ -17,8 +17,8 @@ pub(super) enum Said {
     Refused(Failure),
     Done(Ticket, Result<DoneSaid, Failure>),
     Program(ProgramEvent),
-    /// With a pidfd if it runs.
-    Restarted(ProgramKey, Result<(), Failure>),
+    /// With its number outside of the process namespace if it runs.
+    Restarted(ProgramKey, Result<u32, Failure>),
 }
 
 #[derive(Debug, Serialize, Deserialize)]
@@ -28,8 +28,10 @@ pub(super) enum DoneSaid {
     Node(i32),
     /// With its queue and a netlink socket.
     Tap,
-    /// With a pidfd, and the end of a pipe if there is one.
+    /// With the end of a pipe if there is one.
     Started {
+        /// Its number outside of the process namespace.
+        pid: u32,
         has_output: bool,
     },
     Output(CommandOutput),

@@ -1,8 +1,10 @@
 //! The keeper: takes orders, reaps processes, reports.
 
 use crate::keeper::home::Home;
+use crate::keeper::names::NetnsNames;
 use crate::keeper::nodes::Nodes;
-use crate::keeper::order::{CommandSpec, Line, Order, ProgramKey, Ticket};
+use crate::keeper::order::{CommandSpec, Line, NodeKey, Order, ProgramKey, Ticket};
+use crate::keeper::outside::{Outside, descriptor};
 use crate::keeper::private::Content;
 use crate::keeper::programs::{Event, Programs};
 use crate::keeper::said::{DoneSaid, Said};
@@ -13,6 +15,7 @@ use adit_device::process::{SignalReader, shell_status};
 use adit_service::error::Result;
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::process::{Signal, WaitOptions, wait};
+use std::collections::BTreeMap;
 use std::io;
 use std::os::fd::OwnedFd;
 use std::rc::Rc;
@@ -32,10 +35,15 @@ pub(super) struct Keeper {
     shots: Shots<Owner>,
     children: SignalReader,
     hosts: Rc<str>,
+    /// Its number outside of its process namespace, and those of others.
+    pid: u32,
+    outside: Outside,
+    names: NetnsNames,
+    named: BTreeMap<NodeKey, String>,
 }
 
 impl Keeper {
-    pub(super) fn new(wire: Wire, host: Netns) -> io::Result<Self> {
+    pub(super) fn new(wire: Wire, (pid, outside): (u32, Outside), host: Netns) -> io::Result<Self> {
         Ok(Self {
             wire,
             nodes: Nodes::new(Home::current()?, host),
@@ -43,6 +51,10 @@ impl Keeper {
             shots: Shots::new(),
             children: SignalReader::new(&[Signal::CHILD])?,
             hosts: Rc::from(""),
+            pid,
+            outside,
+            names: NetnsNames::default(),
+            named: BTreeMap::new(),
         })
     }
 
@@ -127,7 +139,7 @@ impl Keeper {
         let said = match event {
             Event::Program(event) => Said::Program(event),
             Event::Restarted(program, result) => {
-                let result = result.map(|pidfd| self.wire.push_fds([pidfd]));
+                let result = result.map(|pidfd| self.outside.number_of(&pidfd));
                 Said::Restarted(program, result.map_err(Into::into))
             }
             Event::Ask(program, spec) => {
@@ -170,8 +182,12 @@ impl Keeper {
     fn carry_out(&mut self, order: Order) -> Result<Carried> {
         let nodes = &mut self.nodes;
         match order {
-            Order::Node(spec) => {
+            Order::Node(mut spec) => {
+                let (key, names) = (spec.key, std::mem::take(&mut spec.names));
                 let net = nodes.make(*spec, Rc::clone(&self.hosts))?;
+                let path = descriptor(self.pid, net);
+                // Without a name it is entered by 'adit lab exec'.
+                self.named.extend(self.names.add(&names, &path).ok().map(|name| (key, name)));
                 return Ok((DoneSaid::Node(net), Vec::new()));
             }
             Order::Private(key, private) => {
@@ -180,6 +196,7 @@ impl Keeper {
             Order::Sysctls(key, sysctls) => nodes.set_sysctls(key, &sysctls),
             Order::RemoveNode(key) => {
                 self.programs.forget(|program| program.node == key);
+                self.named.remove(&key).into_iter().for_each(|name| self.names.remove(&name));
                 nodes.remove(key)
             }
             Order::Tap(key, spec) => {
@@ -195,9 +212,8 @@ impl Keeper {
             Order::Up(key, name, up) => nodes.set_up(key, name, up),
             Order::Run(spec) => {
                 let (pidfd, output) = self.programs.run(nodes, *spec)?;
-                let has_output = output.is_some();
-                let fds = [pidfd].into_iter().chain(output).collect();
-                return Ok((DoneSaid::Started { has_output }, fds));
+                let (pid, has_output) = (self.outside.number_of(&pidfd), output.is_some());
+                return Ok((DoneSaid::Started { pid, has_output }, output.into_iter().collect()));
             }
             Order::Stop(program, patience) => self.programs.stop(program, patience),
             Order::Signal(program, signal) => self.programs.signal(program, signal),
@@ -205,6 +221,7 @@ impl Keeper {
                 let [net, mount, uts] = nodes.door(key)?;
                 return Ok((DoneSaid::Door { net, mount, uts }, Vec::new()));
             }
+            Order::ForgetNeighbors(key) => nodes.forget_neighbors(key),
             // It takes its time: `command`.
             Order::Command(_) => Ok(()),
         }?;

@@ -8,6 +8,7 @@
 //! Each is killed with its parent, and the kernel kills all others of a process namespace with the first one.
 
 use crate::keeper::codes::KEEPER;
+use crate::keeper::outside::Outside;
 use crate::keeper::said::Said;
 use crate::keeper::serve::Keeper;
 use crate::keeper::wire::Wire;
@@ -128,7 +129,7 @@ fn null_streams() -> io::Result<()> {
 /// The first process of the lab's process namespace.
 fn keep(guard: &OwnedFd, wire: &OwnedFd) -> u8 {
     let Ok(wire) = wire.try_clone() else { return FAILED };
-    let set_up = || -> Result<(u32, Netns)> {
+    let set_up = || -> Result<(u32, Outside, Netns)> {
         let failed = |error: io::Error| Error::io("prepare", "the keeper", &error);
         set_parent_process_death_signal(Some(Signal::KILL))
             .map_err(|errno| failed(errno.into()))?;
@@ -136,8 +137,8 @@ fn keep(guard: &OwnedFd, wire: &OwnedFd) -> u8 {
             return Err(failed(rustix::io::Errno::SRCH.into()));
         }
         // By the /proc of the parent, which knows this process by another number.
-        let pid = std::fs::read_link("/proc/self").map_err(failed)?;
-        let pid = pid.to_str().and_then(|pid| pid.parse().ok()).unwrap_or(0);
+        let outside = Outside::current().map_err(failed)?;
+        let pid = outside.own().map_err(failed)?;
         let host = Netns::current().map_err(failed)?;
         // It returns to its own network, and could not to the host's.
         (Namespaces::NET | Namespaces::MOUNT | Namespaces::UTS)
@@ -148,15 +149,15 @@ fn keep(guard: &OwnedFd, wire: &OwnedFd) -> u8 {
         // In a container that hides parts of /proc the kernel refuses a new one; the old one works too.
         let flags = MountFlags::NOSUID | MountFlags::NODEV | MountFlags::NOEXEC;
         let _ = mount("proc", "/proc", "proc", flags, None);
-        Ok((pid, host))
+        Ok((pid, outside, host))
     };
-    let (pid, host) = match set_up() {
+    let (pid, outside, host) = match set_up() {
         Ok(done) => done,
         Err(error) => return refuse(wire, error),
     };
     let mut wire = Wire::new(wire);
     wire.push(&Said::Hello { pid });
-    let served = wire.send(true).and_then(|()| Keeper::new(wire, host)?.serve());
+    let served = wire.send(true).and_then(|()| Keeper::new(wire, (pid, outside), host)?.serve());
     if served.is_ok() { 0 } else { FAILED }
 }
 

@@ -139,7 +139,6 @@ impl LabService {
     fn remove_node(&mut self, runner: &mut Loop, task: TaskId, name: &NodeName) {
         self.wiring.remove_switch(runner, name);
         self.stop_programs(runner, task, name, &[]);
-        self.names.remove(&format!("{}-{name}", self.name));
         if let Some(key) = self.nodes.remove(name) {
             self.order(task, Order::RemoveNode(key), Purpose::Plain);
         }
@@ -189,6 +188,11 @@ impl LabService {
                     sysctls: host.map_or_else(Vec::new, sysctls),
                     // QEMU has the files of the host.
                     private: (!node.is_guest()).then(|| private(station, host)),
+                    names: if self.keeper.is_rootless() || node.is_guest() {
+                        Vec::new()
+                    } else {
+                        vec![format!("{}-{name}", self.name), name.to_string()]
+                    },
                 };
                 self.order(task, Order::Node(Box::new(spec)), Purpose::Node(name.clone()));
                 for program in host.map_or(&[][..], |host| &host.programs) {

@@ -6,6 +6,7 @@ use adit_topology::model::{Host, Kind, PrivateFile, Program, Restart};
 use adit_topology::plan::{Plan, Station, TunnelEnd};
 use adit_topology::routing;
 use std::path::PathBuf;
+use std::sync::OnceLock;
 use std::time::Duration;
 
 /// How long a tunnel has until it is up.
@@ -29,20 +30,24 @@ pub(super) fn complete(plan: &mut Plan) {
     }
 }
 
+/// The program that runs the lab, unless a test or another program does. It is looked up before a sandbox forbids it.
+pub(super) fn adit() -> &'static str {
+    static ADIT: OnceLock<String> = OnceLock::new();
+    ADIT.get_or_init(|| {
+        let own = std::env::current_exe().ok();
+        let own = own.filter(|path| path.file_name().is_some_and(|of| of == "adit"));
+        own.map_or_else(|| "adit".to_owned(), |path| path.display().to_string())
+    })
+}
+
 fn add_tunnel(host: &mut Host, own: &TunnelEnd, other: &TunnelEnd) {
     let path = PathBuf::from(format!("/etc/wireguard/{}.conf", own.interface));
     if host.files.iter().any(|file| file.path == path) {
         return;
     }
-    // The program that runs the lab, unless a test or another program does.
-    let own_path = std::env::current_exe().ok();
-    let is_adit =
-        own_path.as_ref().is_some_and(|path| path.file_name().is_some_and(|of| of == "adit"));
-    let adit = own_path
-        .filter(|_| is_adit)
-        .map_or_else(|| "adit".to_owned(), |path| path.display().to_string());
+    let adit = adit();
     let words = |words: &[&str]| -> Vec<String> {
-        std::iter::once(&*adit).chain(words.iter().copied()).map(str::to_owned).collect()
+        std::iter::once(adit).chain(words.iter().copied()).map(str::to_owned).collect()
     };
     let name = own.interface.to_string();
     host.programs.push(Program {

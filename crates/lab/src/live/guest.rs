@@ -8,14 +8,19 @@
 
 use crate::keeper::NodeKey;
 use adit_device::MacAddr;
+use adit_device::broker::is_installed;
 use adit_runtime::Opened;
 use adit_service::control::name::PortFiles;
 use adit_service::error::{Error, Result};
 use adit_service::kinds;
 use adit_topology::model::{Guest, Kind, Node, NodeName, Program};
 use adit_topology::plan::{Plan, Station};
+use rustix::fs::{Access, access};
+use std::collections::BTreeSet;
+use std::io::ErrorKind;
 use std::net::IpAddr;
 use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::Duration;
 
 /// The memory of a guest for which none is given, in MiB.
@@ -40,16 +45,18 @@ pub(super) struct Sockets {
     pub(super) files: PortFiles,
     /// How many plans there were before: a guest that starts again listens at other paths than the one that ends.
     generation: u32,
+    /// The sockets that QEMU makes: those of consoles.
+    made: Arc<Mutex<BTreeSet<PathBuf>>>,
 }
 
-/// Removes the sockets when it is dropped.
+/// Removes the sockets when it is dropped; those of network cards go with their listeners.
 #[derive(Debug)]
 pub(super) struct Guard(Sockets);
 
 impl Sockets {
     /// Those of the lab with this control socket.
     pub(super) fn beside(control: &Path, files: PortFiles) -> Self {
-        Self { base: control.with_extension(""), files, generation: 0 }
+        Self { base: control.with_extension(""), files, generation: 0, made: Arc::default() }
     }
 
     /// Those of the next plan.
@@ -60,6 +67,11 @@ impl Sockets {
     /// Removes them in the end.
     pub(super) fn guard(&self) -> Guard {
         Guard(self.clone())
+    }
+
+    fn made(&self) -> MutexGuard<'_, BTreeSet<PathBuf>> {
+        // A path is added at once.
+        self.made.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn card(&self, mac: MacAddr) -> PathBuf {
@@ -104,7 +116,9 @@ impl Sockets {
             words.extend(["-append".to_owned(), command_line(guest, name, station)]);
         }
         // What it prints is also the output of the program, for 'adit lab logs'.
-        let console = doubled(&self.console(key));
+        let console = self.console(key);
+        self.made().insert(console.clone());
+        let console = doubled(&console);
         words.extend([
             "-chardev".to_owned(),
             format!("socket,id=tty,path={console},server=on,wait=off,logfile=/dev/stdout"),
@@ -137,7 +151,10 @@ impl Sockets {
 
 impl Drop for Guard {
     fn drop(&mut self) {
-        remove(&self.0.base);
+        for path in &*self.0.made() {
+            // QEMU has removed it, unless it was killed.
+            let _ = std::fs::remove_file(path);
+        }
     }
 }
 
@@ -166,7 +183,18 @@ pub(super) fn check(node: &Node) -> Result<()> {
     let Kind::Guest(guest) = &node.kind else { return Ok(()) };
     let files = [("kernel", &guest.kernel), ("initrd", &guest.initrd), ("disk", &guest.disk)];
     for (what, path) in files.into_iter().filter_map(|(what, path)| Some((what, path.as_ref()?))) {
-        std::fs::File::open(path).map_err(|error| {
+        let found = std::fs::File::open(path).map(drop);
+        let found = match found {
+            // A sandbox opens nothing: QEMU says why it cannot.
+            Err(error) if error.kind() == ErrorKind::PermissionDenied && is_installed() => {
+                match std::fs::metadata(path) {
+                    Err(error) if error.kind() == ErrorKind::NotFound => Err(error),
+                    _ => Ok(()),
+                }
+            }
+            found => found,
+        };
+        found.map_err(|error| {
             let object = format!("{}, the {what} of guest '{}'", path.display(), node.name);
             Error::io("open", object, &error)
         })?;
@@ -197,12 +225,8 @@ fn words(guest: &Guest) -> Vec<String> {
         words.extend([option.to_owned(), value.to_owned()]);
     };
     if !has("-accel") && !has("-enable-kvm") && !has("-machine") && !has("-M") {
-        // The first one that works. A user who may not open /dev/kvm has an emulated processor.
-        let is_fast = rustix::fs::access(
-            "/dev/kvm",
-            rustix::fs::Access::READ_OK | rustix::fs::Access::WRITE_OK,
-        );
-        if is_fast.is_ok() {
+        // The first one that works.
+        if has_kvm() {
             usual("-accel", "kvm");
         }
         usual("-accel", "tcg");
@@ -220,6 +244,13 @@ fn words(guest: &Guest) -> Vec<String> {
         usual("-drive", &format!("file={},if=virtio,snapshot=on", doubled(disk)));
     }
     words
+}
+
+/// Whether this user may open `/dev/kvm`; one who may not has an emulated processor. It is looked up before a sandbox
+/// forbids it.
+pub(super) fn has_kvm() -> bool {
+    static HAS_KVM: OnceLock<bool> = OnceLock::new();
+    *HAS_KVM.get_or_init(|| access("/dev/kvm", Access::READ_OK | Access::WRITE_OK).is_ok())
 }
 
 /// What the kernel gets: the file's, a console, and the addresses as `ip=` of the kernel, dracut and systemd has them.

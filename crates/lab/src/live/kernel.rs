@@ -1,5 +1,4 @@
-//! What the kernel knows in the networks of nodes: counters of plain links, whose packets this process does not see, and
-//! neighbors. The calling thread stays in the last of them.
+//! What the kernel counts in the networks of nodes, at the ends of plain links, whose packets this process does not see.
 
 use adit_device::netlink::Netlink;
 use adit_device::{IfName, Netns};
@@ -16,20 +15,11 @@ pub(super) struct KernelEnd {
     pub(super) interface: IfName,
 }
 
-/// Forgets which hardware addresses IP addresses have: another host may have them now.
-pub(super) fn forget_neighbors(nets: &[PathBuf]) {
-    for net in nets {
-        let entered = Netns::open(net).and_then(|net| net.enter());
-        // A namespace that has ended knows nothing.
-        let _ = entered.and_then(|()| Netlink::open()?.flush_neighbors());
-    }
-}
-
 /// The counters of interfaces; those of which the namespace has ended are left out.
 pub(super) fn count(ends: Vec<KernelEnd>) -> Vec<(LinkName, usize, Counters)> {
     let one = |end: KernelEnd| {
-        Netns::open(&end.net).and_then(|net| net.enter()).ok()?;
-        let stats = Netlink::open().ok()?.link_by_name(&end.interface).ok()?.stats;
+        let netlink = Netns::open(&end.net).and_then(|net| Netlink::open_in(&net));
+        let stats = netlink.ok()?.link_by_name(&end.interface).ok()?.stats;
         let mut counters =
             Counters { frames: stats.tx_packets, bytes: stats.tx_bytes, ..Counters::default() };
         if stats.tx_dropped > 0 {

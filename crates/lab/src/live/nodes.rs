@@ -102,6 +102,12 @@ impl Nodes {
         ends.collect()
     }
 
+    /// What the keeper knows the hosts of a plan by.
+    pub(super) fn hosts(&self, plan: &Plan) -> impl Iterator<Item = NodeKey> {
+        let hosts = plan.lab.nodes.iter().filter(|node| node.as_host().is_some());
+        hosts.filter_map(|node| self.key(&node.name))
+    }
+
     /// The networks of all hosts, then the addresses of guests.
     pub(super) fn networks(&self, plan: &Plan) -> Vec<report::Network> {
         let of = |station: &adit_topology::plan::Station| {

@@ -1,9 +1,10 @@
 //! What is opened beside the loop before a lab is made or changed.
 
+use crate::live::confine::outside_ports;
 use crate::live::diff::Diff;
 use crate::live::guest::{self, Sockets};
 use crate::live::outlet::WantedOutlet;
-use adit_runtime::{Opened, PortSpec};
+use adit_runtime::Opened;
 use adit_service::error::{Error, Kind as ErrorKind, Report, Result};
 use adit_service::kinds;
 use adit_topology::model::{Kind, NodeName};
@@ -65,14 +66,6 @@ impl Prepared {
     pub(super) fn take(&mut self, end: (usize, usize)) -> Option<Opened> {
         self.ports.remove(&end)
     }
-}
-
-/// The ports outside the lab.
-fn outside_ports(plan: &Plan) -> impl Iterator<Item = PortSpec> {
-    plan.lab.nodes.iter().filter_map(|node| match &node.kind {
-        Kind::Outside(text) => kinds::parse(text).ok(),
-        _ => None,
-    })
 }
 
 /// Opens a port outside the lab.

@@ -11,6 +11,7 @@ use adit_topology::report::{self, LogPart, ProgramState};
 use std::collections::BTreeMap;
 use std::fs::File;
 use std::os::fd::OwnedFd;
+use std::path::PathBuf;
 use std::time::Duration;
 
 /// How long a program has between SIGTERM and SIGKILL.
@@ -25,6 +26,8 @@ pub(super) struct Programs {
     guests: BTreeMap<ProgramKey, Awaited>,
     /// Programs may start: the network is there.
     are_started: bool,
+    /// Where they start.
+    directory: Option<PathBuf>,
 }
 
 /// A guest that is not ready.
@@ -67,13 +70,13 @@ impl Program {
         format!("{}/{}", self.node.1, self.wanted.name)
     }
 
-    fn spec(&self, key: ProgramKey) -> ProgramSpec {
+    fn spec(&self, key: ProgramKey, directory: Option<&PathBuf>) -> ProgramSpec {
         ProgramSpec {
             key,
             node: self.node.0,
             words: self.wanted.words.clone(),
             environment: vec![("ADIT_NODE".to_owned(), self.node.1.to_string())],
-            directory: std::env::current_dir().ok(),
+            directory: directory.cloned(),
             output: Output::Pipe,
             restart: self.wanted.restart,
             ready: self.wanted.ready.clone(),
@@ -95,6 +98,11 @@ pub(super) struct News {
 }
 
 impl Programs {
+    /// Of a lab whose programs start in the working directory of this process.
+    pub(super) fn here() -> Self {
+        Self { directory: std::env::current_dir().ok(), ..Self::default() }
+    }
+
     /// Adds a program, which waits for its turn.
     pub(super) fn add(&mut self, node: (NodeKey, NodeName), wanted: Wanted) -> ProgramKey {
         let program = Program {
@@ -190,7 +198,7 @@ impl Programs {
             let node = program.node.0;
             if program.state == ProgramState::Waiting && !open.contains(&node) {
                 program.state = ProgramState::Starting;
-                due.push((key, Order::Run(Box::new(program.spec(key)))));
+                due.push((key, Order::Run(Box::new(program.spec(key, self.directory.as_ref())))));
             }
             if !program.is_settled() {
                 open.push(node);

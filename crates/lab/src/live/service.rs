@@ -1,9 +1,10 @@
 //! A lab that runs, as a service: what the keeper reports, and what clients ask.
 
 use crate::engine::{CableId, LabEngine};
-use crate::keeper::{Done as Ordered, Keeper, NetnsNames, Order, ProgramKey, Report, Ticket};
+use crate::keeper::{Done as Ordered, Keeper, Order, ProgramKey, Report, Ticket};
 use crate::live::captures::Captures;
 use crate::live::complete;
+use crate::live::confine;
 use crate::live::diff::Diff;
 use crate::live::faults::{Faults, Wanted};
 use crate::live::guest::Sockets;
@@ -30,12 +31,12 @@ use adit_service::metrics::Snapshot;
 use adit_service::netem::keys::to_json;
 use adit_service::netem::profile::{self, Profiles};
 use adit_service::netem::report::keys_text;
+use adit_service::sandbox;
 use adit_service::supervisor::{
     Answer, Done, FIRST_TOKEN, Job, Progress, Service, Trigger, read_request, value,
 };
 use adit_service::switch::model::Counters;
-use adit_topology::file;
-use adit_topology::model::{LinkName, Node};
+use adit_topology::model::LinkName;
 use adit_topology::plan::Plan;
 use adit_topology::report::{self, State};
 use adit_topology::routing;
@@ -77,8 +78,6 @@ pub(super) struct LabService {
     pub(super) captures: Captures,
     pub(super) faults: Faults,
     pub(super) programs: Programs,
-    /// The nodes for `ip netns`, where this is root.
-    pub(super) names: NetnsNames,
     pub(super) replies: Vec<(http::Ticket, Result<Value>)>,
     pub(super) is_ready: bool,
     /// Why it ended, if nobody asked for it.
@@ -94,8 +93,6 @@ pub(super) enum Change {
     Netem(LinkName, Box<Profiles>),
     /// A pipe for the packets of a link.
     Capture(LinkName, Box<MirrorPort>),
-    /// The hosts have forgotten their neighbors.
-    Forgotten,
     /// What the kernel has counted at ends of links, for a report.
     Kernel(Vec<(LinkName, usize, Counters)>),
 }
@@ -213,15 +210,7 @@ impl LabService {
                         .map_err(|error| Error::io("watch", "the output of a program", &error))?;
                 }
             }
-            (Purpose::Node(node), Ordered::Node(path)) => {
-                let is_guest = self.plan.lab.node(node.as_str()).is_some_and(Node::is_guest);
-                if !self.keeper.is_rootless() && !is_guest {
-                    let names = [&format!("{}-{node}", self.name), node.as_str()];
-                    // Without a name it is entered by 'adit lab exec'.
-                    let _ = self.names.add(&names, &path);
-                }
-                self.nodes.set_net(&node, path);
-            }
+            (Purpose::Node(node), Ordered::Node(path)) => self.nodes.set_net(&node, path),
             (Purpose::Command, Ordered::Output(output)) if output.status != Some(0) => {
                 let why = output.stderr.lines().next().unwrap_or("its time was over").to_owned();
                 let message = format!("cannot set up the packet filter of a node: nft: {why}");
@@ -359,6 +348,7 @@ impl LabService {
             name: self.name.clone(),
             pid: std::process::id(),
             keeper: self.keeper.pid(),
+            sandbox: sandbox::state(),
             file: self.file.as_ref().map(|file| file.path.clone()),
             seed: self.plan.seed,
             state: match (self.is_ready, problems.is_empty()) {
@@ -567,7 +557,7 @@ impl Service for LabService {
         let (old, seed) = (self.plan.clone(), self.plan.seed);
         let (has_users, guests) = (self.keeper.lacks_ids().is_none(), self.guests.next());
         Ok(Box::new(move || {
-            let plan = file::read(&file.path, &file.settings)?.plan;
+            let plan = confine::read(&file)?;
             // A seed that is not in the file stays what it was.
             let mut plan = if plan.lab.seed.is_none() { plan.reseeded(seed) } else { plan };
             routing::check(&plan, has_users)?;
@@ -592,6 +582,13 @@ impl Service for LabService {
                 }
                 self.faults.retain(&plan);
                 self.impose(runner, task);
+                if !diff.gone_nodes.is_empty()
+                    || diff.hosts.iter().any(|of| !of.interfaces.is_empty())
+                {
+                    for node in self.nodes.hosts(&plan).collect::<Vec<_>>() {
+                        self.order(task, Order::ForgetNeighbors(node), Purpose::Plain);
+                    }
+                }
                 if let Some(name) = of_link {
                     let done = self.report_netem(&name);
                     self.tasks.get_mut(task).into_iter().for_each(|task| task.done = done.clone());
@@ -599,19 +596,8 @@ impl Service for LabService {
                 self.finish(runner, task);
                 self.start_programs();
                 self.send(runner)?;
-                if diff.gone_nodes.is_empty()
-                    && diff.hosts.iter().all(|of| of.interfaces.is_empty())
-                {
-                    return Ok(Progress::Promised);
-                }
-                let networks = self.nodes.networks(&plan).into_iter();
-                let nets: Vec<PathBuf> = networks.filter_map(|network| network.net).collect();
-                Ok(Progress::Next(Box::new(move || {
-                    kernel::forget_neighbors(&nets);
-                    Ok(Change::Forgotten)
-                })))
+                Ok(Progress::Promised)
             }
-            Change::Forgotten => Ok(Progress::Promised),
             Change::Netem(name, profiles) => {
                 self.wiring.set_netem(runner, &name, (*profiles).clone())?;
                 // What the file says comes back with the next change to it.

@@ -25,7 +25,7 @@ use std::io;
 use std::time::Duration;
 
 /// The system calls of tables that are there: maps are read and written; the sockets of ports get other filters.
-pub(crate) const SYSCALLS: &[&str] = &["bpf", "setsockopt"];
+pub const SYSCALLS: &[&str] = &["bpf", "setsockopt"];
 
 /// The most addresses of a table: 16 MiB of memory, if all are in use.
 const ADDRESSES_MAX: u32 = 1 << 16;

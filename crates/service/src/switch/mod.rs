@@ -92,6 +92,7 @@ pub fn run(plan: Plan, wanted: WantedSwitch, sandbox: &Sandbox, events: Events) 
     let ports = service.ports.iter().map(|port| port.wanted.name.clone()).collect();
     let specs = service.ports.iter().map(|port| &port.wanted.spec);
     let mut needs = confine::needs_with_ports(sandbox, specs);
+    needs.syscalls.push(adit_runtime::ACCELERATION_SYSCALLS);
     if runner.acceleration().is_some_and(|acceleration| acceleration.needs_rights) {
         needs.capabilities |= CapabilitySet::NET_ADMIN;
     }

@@ -2,6 +2,7 @@
 
 use crate::commands::lab::wanted::Wanted;
 use crate::commands::lab::which::LAB_VARIABLE;
+use crate::commands::sandbox::SandboxArgs;
 use crate::context::Context;
 use crate::exit::Exit;
 use crate::output::clean;
@@ -25,6 +26,8 @@ Examples:
 pub(crate) struct Args {
     #[command(flatten)]
     wanted: Wanted,
+    #[command(flatten)]
+    sandbox: SandboxArgs,
     /// The command and its arguments
     #[arg(value_name = "COMMAND", last = true, required = true)]
     command: Vec<OsString>,
@@ -42,6 +45,11 @@ impl Drop for Lab {
 }
 
 impl Args {
+    /// Those of the lab.
+    fn arguments(&self) -> Vec<OsString> {
+        std::iter::once(self.sandbox.argument()).chain(self.wanted.arguments()).collect()
+    }
+
     pub(crate) fn run(self, context: &Context) -> Result<Exit> {
         self.wanted.read()?;
         let (word, arguments) =
@@ -51,7 +59,7 @@ impl Args {
             return Ok(Exit::Ok);
         }
         let name = format!("run-{}", std::process::id());
-        let mut lab = match start(context, &self.wanted, &name)? {
+        let mut lab = match start(context, &self.arguments(), &name)? {
             Ok(lab) => lab,
             Err(exit) => return Ok(exit),
         };
@@ -69,11 +77,15 @@ impl Args {
 }
 
 /// Starts the lab, and waits until it is ready; the status if it is not.
-fn start(context: &Context, wanted: &Wanted, name: &str) -> Result<std::result::Result<Lab, Exit>> {
+fn start(
+    context: &Context,
+    arguments: &[OsString],
+    name: &str,
+) -> Result<std::result::Result<Lab, Exit>> {
     let program = std::env::current_exe();
     let program = program.map_err(|error| Error::io("find", "this program", &error))?;
     let mut command = Command::new(&program);
-    command.args(["-j", "lab", "up", "--while-stdin", "--name", name]).args(wanted.arguments());
+    command.args(["-j", "lab", "up", "--while-stdin", "--name", name]).args(arguments);
     // Ctrl-C in the terminal is not for it.
     command.process_group(0).stdin(Stdio::piped()).stdout(Stdio::piped());
     let started = command.spawn();

@@ -82,6 +82,7 @@ fn lines(output: &Output, report: &Lab) -> Vec<String> {
             .iter()
             .map(|problem| format!("  {}", output.paint(Tone::Bad, clean(problem)))),
     );
+    lines.extend(report.sandbox.as_ref().map(|sandbox| format!("sandbox: {sandbox}")));
     if !report.nodes.is_empty() {
         lines.extend(nodes(&report.nodes));
     }

@@ -2,6 +2,7 @@
 
 use crate::commands::lab::played;
 use crate::commands::lab::wanted::Wanted;
+use crate::commands::sandbox::SandboxArgs;
 use crate::context::Context;
 use crate::exit::Exit;
 use adit_lab::trial::{Process, Trial};
@@ -25,6 +26,8 @@ Examples:
 pub(crate) struct Args {
     #[command(flatten)]
     wanted: Wanted,
+    #[command(flatten)]
+    sandbox: SandboxArgs,
     /// Name of the lab while it runs
     #[arg(long, value_name = "NAME")]
     name: Option<Name>,
@@ -53,7 +56,9 @@ impl Args {
         };
         let program = std::env::current_exe();
         let program = program.map_err(|error| Error::io("find", "this program", &error))?;
-        let mut lab = Process::start(&program, &self.wanted.arguments(), &name)?;
+        let arguments: Vec<_> =
+            std::iter::once(self.sandbox.argument()).chain(self.wanted.arguments()).collect();
+        let mut lab = Process::start(&program, &arguments, &name)?;
         for problem in lab.wait(self.ready)? {
             output.note(clean(&format!("warning: {problem}")));
         }

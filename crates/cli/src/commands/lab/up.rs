@@ -2,6 +2,7 @@
 
 use crate::commands::background::{Detached, detach};
 use crate::commands::lab::wanted::Wanted;
+use crate::commands::sandbox::SandboxArgs;
 use crate::commands::web::Web;
 use crate::context::Context;
 use crate::exit::Exit;
@@ -47,6 +48,8 @@ pub(crate) struct Args {
     /// End when standard input is closed
     #[arg(long, hide = true)]
     while_stdin: bool,
+    #[command(flatten)]
+    sandbox: SandboxArgs,
     #[command(flatten)]
     log: LogArgs,
 }
@@ -126,17 +129,18 @@ impl Args {
         // A trial beside the lab of the same file has other things to do.
         let of_file = wanted.lab.metrics.filter(|_| !self.while_stdin);
         let (name, metrics) = (self.name, self.web.address()?.or(of_file));
+        let sandbox = self.sandbox.level;
         if self.detached {
             let events = self.log.begin(output, TargetId::LAB, Json::Log)?;
             let detached = Some(Detached::leave_terminal());
             let events = Events::new(Background { events, exit: Exit::Ok, detached });
-            live::run(wanted, Options { file, name, metrics, life: None }, events)?;
+            live::run(wanted, Options { file, name, metrics, life: None, sandbox }, events)?;
         } else {
             let life = self.while_stdin.then(|| std::io::stdin().as_fd().try_clone_to_owned());
             let life =
                 life.transpose().map_err(|error| Error::io("read", "standard input", &error))?;
             let events = self.log.begin(output, TargetId::LAB, Json::Stdout)?;
-            live::run(wanted, Options { file, name, metrics, life }, events)?;
+            live::run(wanted, Options { file, name, metrics, life, sandbox }, events)?;
         }
         Ok(Exit::Ok)
     }
