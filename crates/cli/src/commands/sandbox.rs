@@ -32,7 +32,7 @@ mod tests {
         let nat_port = PortSpec::parse("nat:", &KINDS).unwrap();
         let with_ports =
             |ports: &[PortSpec]| confine::needs_with_ports(&Sandbox::off(), ports.iter());
-        let commands: [(&str, Needs); 8] = [
+        let commands: [(&str, Needs); 9] = [
             ("capture", adit_capture::run::needs()),
             ("switch, netem", with_ports(&[])),
             ("switch, netem with a NAT", with_ports(&[nat_port])),
@@ -40,6 +40,7 @@ mod tests {
             ("tunnel --stdio", adit_vpn::confine::needs(&Pipe::Stdio)),
             ("nat", nat::needs()),
             ("run, with a NAT", adit_vpn::run::needs(nat::needs())),
+            ("run, with a tunnel", adit_vpn::run::needs(adit_vpn::confine::needs_of_run())),
             ("exporter", exporter::needs()),
         ];
         for (command, needs) in commands {

@@ -25,12 +25,16 @@ fn tunnel_file() -> &'static str {
 /// Each command that keeps running, and whether it has a helper.
 fn commands() -> Vec<(Vec<String>, bool)> {
     let tunnel = format!("tunnel up {}", tunnel_file());
+    let run = format!("run --tunnel {}", tunnel_file());
     let lines = [
         ("switch --port tap:a --port tap:b", true),
         ("netem --port tap:c --port tap:d --delay 5ms", true),
         (tunnel.as_str(), true),
         ("capture tun%d --create", false),
         ("nat serve tap:e", false),
+        (run.as_str(), true),
+        ("run --net nat", false),
+        ("run --net none", false),
     ];
     let words = |line: &str| line.split(' ').map(str::to_owned).collect::<Vec<_>>();
     lines.map(|(line, has_helper)| (words(line), has_helper)).to_vec()
