@@ -34,6 +34,7 @@ pub(super) fn run(options: &Options, wanted: &WantedTunnel, events: &Events) -> 
     let up = options_of(options, wanted);
     let policy = confine::policy(up.files.clone(), up.hooks, up.device_netns.clone());
     // Before the keys are read.
+    let policy = policy.with_sockets_alone();
     let mut apart = vec![Sandbox::prepare_unprivileged(options.sandbox, policy)?];
     let loaded = load(&up)?;
     let interface = &loaded.config.interface;
