@@ -158,6 +158,8 @@ fn the_device_may_be_in_another_namespace() {
 #[ignore = "needs the initial user namespace"]
 fn root_a_tunnel_goes_before_programs() {
     let world = World::new();
+    // One that was started with another priority keeps that: `nice ./check`.
+    rustix::process::setpriority_process(None, 0).unwrap();
     let (a, _) = world.pair("192.0.2.2:51820", PLAIN);
     let tunnel = world.up(&world.a, &a, "");
     let nice = |task: &std::path::Path| {

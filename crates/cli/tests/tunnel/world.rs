@@ -193,7 +193,9 @@ impl World {
             told.push_str(&format!("{line}\n"));
         }
         // Its standard error is read from here on, so that it never waits for us; a test that fails shows it.
-        std::thread::spawn(move || lines.flatten().for_each(|line| println!("{line}")));
+        #[expect(clippy::print_stdout, reason = "what a failure needs to be understood")]
+        let show = |line| println!("{line}");
+        std::thread::spawn(move || lines.map_while(Result::ok).for_each(show));
         running
     }
 
