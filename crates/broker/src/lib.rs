@@ -20,7 +20,7 @@ mod request;
 mod sockets;
 pub mod wire;
 
-pub use paths::absolute;
+pub use paths::{absolute, stat_of};
 pub use recordings::{create_recording, open_recording, play_for_another, record_for_another};
 pub use request::{
     BpfMap, Broker, Failure, FailureDetails, InetSocket, PacketRequest, Request, UnixSocket,

@@ -1,6 +1,8 @@
-//! Paths in a process that may not ask for its working directory any more.
+//! Files in a process whose sandbox forbids getcwd(2), stat(2) and fstat(2).
 
+use rustix::fs::{AtFlags, Statx, StatxFlags, statx};
 use std::io;
+use std::os::fd::AsFd;
 use std::path::{Path, PathBuf};
 use std::sync::OnceLock;
 
@@ -19,4 +21,12 @@ pub fn absolute(path: &Path) -> io::Result<PathBuf> {
         None if path.is_relative() => Err(io::ErrorKind::NotFound.into()),
         _ => std::path::absolute(path),
     }
+}
+
+/// What an open file is, by statx(2), which std calls as well.
+///
+/// # Errors
+/// Those of statx(2).
+pub fn stat_of(file: impl AsFd) -> io::Result<Statx> {
+    Ok(statx(file, c"", AtFlags::EMPTY_PATH, StatxFlags::BASIC_STATS)?)
 }

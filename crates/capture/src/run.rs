@@ -40,6 +40,7 @@ pub struct Show {
 
 /// The system calls of a capture: its device or packet socket, netlink that is open, the list of time zones.
 const SYSCALLS: &[&str] = &[
+    "fstat",
     "getdents64",
     "getsockopt",
     "ioctl",

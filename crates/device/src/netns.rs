@@ -1,6 +1,7 @@
 //! Network namespaces: open one, create one, run code in one.
 
 use crate::broker::{self, Request};
+use crate::rights::stat_of;
 use crate::sys;
 use rustix::fs::{CWD, Mode, OFlags};
 use rustix::thread::{LinkNameSpaceType, UnshareFlags};
@@ -134,9 +135,8 @@ impl Netns {
     pub fn enter_as_owner(&self) -> io::Result<()> {
         let owner = sys::netns::owner(self.0.as_fd())?;
         let own = fs::File::open("/proc/self/ns/user")?;
-        let id = |fd: BorrowedFd<'_>| rustix::fs::fstat(fd).map(|stat| (stat.st_dev, stat.st_ino));
         // To enter the own one again is EINVAL.
-        if id(owner.as_fd())? != id(own.as_fd())? {
+        if identity(&owner)? != identity(&own)? {
             let kind = Some(LinkNameSpaceType::User);
             rustix::thread::move_into_link_name_space(owner.as_fd(), kind)?;
         }
@@ -170,19 +170,24 @@ impl Netns {
     /// Whether both handles refer to the same namespace.
     ///
     /// # Errors
-    /// Those of fstat(2).
+    /// Those of statx(2).
     pub fn is_same(&self, other: &Self) -> io::Result<bool> {
-        let (a, b) = (rustix::fs::fstat(&self.0)?, rustix::fs::fstat(&other.0)?);
-        Ok((a.st_dev, a.st_ino) == (b.st_dev, b.st_ino))
+        Ok(identity(&self.0)? == identity(&other.0)?)
     }
 
     /// The inode number, which identifies the namespace in `lsns` and `/proc`.
     ///
     /// # Errors
-    /// Those of fstat(2).
+    /// Those of statx(2).
     pub fn inode(&self) -> io::Result<u64> {
-        Ok(rustix::fs::fstat(&self.0)?.st_ino)
+        Ok(stat_of(&self.0)?.stx_ino)
     }
+}
+
+/// What tells one namespace from another: device and inode.
+fn identity(file: impl AsFd) -> io::Result<(u32, u32, u64)> {
+    let stat = stat_of(file)?;
+    Ok((stat.stx_dev_major, stat.stx_dev_minor, stat.stx_ino))
 }
 
 /// Runs `work` on a new thread, so that changes to "the calling thread" end with it.

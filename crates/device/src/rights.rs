@@ -5,7 +5,9 @@ use adit_broker::InetSocket;
 use std::io;
 use std::os::fd::{AsFd, OwnedFd};
 
-pub use adit_broker::{absolute, create_recording, open_recording, open_unix, remove_socket};
+pub use adit_broker::{
+    absolute, create_recording, open_recording, open_unix, remove_socket, stat_of,
+};
 
 /// Opens a UDP or TCP socket.
 ///

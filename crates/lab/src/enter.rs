@@ -11,6 +11,7 @@ use rustix::event::{PollFd, PollFlags, poll};
 use rustix::fs::{Mode, OFlags};
 use rustix::thread::{LinkNameSpaceType, move_into_link_name_space};
 use std::ffi::OsString;
+use std::fs::{File, Metadata};
 use std::io;
 use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::fs::MetadataExt;
@@ -77,9 +78,9 @@ fn open(path: &Path) -> Result<OwnedFd> {
 }
 
 fn is_own(user: &OwnedFd) -> io::Result<bool> {
-    let own = std::fs::metadata("/proc/self/ns/user")?;
-    let other = rustix::fs::fstat(user)?;
-    Ok((own.dev(), own.ino()) == (other.st_dev, other.st_ino))
+    let identity = |found: Metadata| (found.dev(), found.ino());
+    let own = identity(std::fs::metadata("/proc/self/ns/user")?);
+    Ok(own == identity(File::from(user.try_clone()?).metadata()?))
 }
 
 /// Waits for the command. Signals of other processes are passed on; those of the terminal reach it by themselves.

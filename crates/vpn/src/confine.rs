@@ -27,9 +27,7 @@ const SYSCALLS: &[&str] = &["dup3", "listen", "mlock", "setpriority", "unlink"];
 /// What it needs once it is about to open its sockets.
 #[must_use]
 pub fn needs(pipe: &Pipe) -> Needs {
-    let mut needs = confine::needs();
-    needs.syscalls.extend(adit_runtime::peer_syscalls());
-    needs.syscalls.push(SYSCALLS);
+    let mut needs = needs_of_each();
     needs.syscalls.push(match pipe {
         Pipe::None => SYSCALLS_OF_UPGRADE,
         Pipe::Stdio | Pipe::Program(_) => SYSCALLS_OF_PIPE,
@@ -38,15 +36,27 @@ pub fn needs(pipe: &Pipe) -> Needs {
     needs
 }
 
+/// What the tunnel of a command needs, which may be recorded.
+#[must_use]
+pub fn needs_of_run() -> Needs {
+    let mut needs = needs_of_each();
+    needs.syscalls.extend(adit_runtime::record_syscalls());
+    needs
+}
+
+fn needs_of_each() -> Needs {
+    let mut needs = confine::needs();
+    needs.syscalls.extend(adit_runtime::peer_syscalls());
+    needs.syscalls.push(SYSCALLS);
+    needs
+}
+
 /// The policy of a tunnel: the files of its configuration, its hooks, the names of its endpoints.
-/// It starts the program that takes over; `is_managed`: for a service manager.
 pub(crate) fn policy(
     files: Vec<PathBuf>,
     hooks: HookPolicy,
     device_netns: Option<String>,
-    is_managed: bool,
 ) -> Policy {
-    let program = std::env::current_exe();
     let has_netns = device_netns.is_some();
     let name = files.first().and_then(|file| find(file).ok()).and_then(|file| name_of(&file).ok());
     let timestamps = name.and_then(|name| timestamps::file_of(&name.to_string()));
@@ -62,7 +72,14 @@ pub(crate) fn policy(
         }
         allowed
     };
-    Policy::new(read).answering(move |bytes| answers.to(bytes)).succeeded_by(move |stdout| {
+    Policy::new(read).answering(move |bytes| answers.to(bytes))
+}
+
+/// As [`policy`], of a tunnel that is handed over: the helper starts the program that takes over; `is_managed`: for a service
+/// manager.
+pub(crate) fn with_successor(policy: Policy, is_managed: bool) -> Policy {
+    let program = std::env::current_exe();
+    policy.succeeded_by(move |stdout| {
         let path = program.as_ref().map_err(|error| io::Error::from(error.kind()))?;
         start_program(path, stdout, is_managed)
     })

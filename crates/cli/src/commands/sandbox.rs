@@ -53,7 +53,7 @@ mod tests {
             adit_lab::live::needs(&Sandbox::off(), &plan, PathBuf::new())
         };
         let with_nat = "[host.a]\n[nat.n]\n[[link]]\nends = ['a', 'n']\n";
-        let commands: [(&str, Needs); 10] = [
+        let commands: [(&str, Needs); 11] = [
             ("capture", adit_capture::run::needs()),
             // A link makes fewer.
             ("switch", switch(&[])),
@@ -62,6 +62,7 @@ mod tests {
             ("tunnel --stdio", adit_vpn::confine::needs(&Pipe::Stdio)),
             ("nat", nat::needs()),
             ("run, with a NAT", adit_vpn::run::needs(nat::needs())),
+            ("run, with a tunnel", adit_vpn::run::needs(adit_vpn::confine::needs_of_run())),
             ("exporter", exporter::needs()),
             ("lab", lab("[host.a]\n")),
             ("lab with a NAT", lab(with_nat)),

@@ -2,10 +2,12 @@
 
 use crate::nat::{CONNECT, Host, V4};
 use crate::support::{ADIT, adit, bare, command, text};
+use std::collections::BTreeSet;
 use std::fs;
 use std::io::{BufRead, BufReader};
 use std::os::unix::fs::PermissionsExt;
 use std::process::{Child, Stdio};
+use std::time::{Duration, Instant};
 
 /// The other end of the tunnel, in the namespace of the neighbour.
 struct Peer(Child);
@@ -182,6 +184,56 @@ fn a_tunnel_in_its_sandbox_is_named_recorded_and_resolved() {
     // What a handshake must not forget was written from the sandbox.
     let stamps = fs::read_to_string("/run/adit-state/site.timestamps").unwrap();
     assert!(stamps.contains("sent "), "{stamps}");
+}
+
+/// The sockets that a process has.
+fn sockets_of(pid: u64) -> BTreeSet<String> {
+    let entries = fs::read_dir(format!("/proc/{pid}/fd")).unwrap().map_while(Result::ok);
+    let links = entries.filter_map(|entry| fs::read_link(entry.path()).ok());
+    links.map(|link| link.display().to_string()).filter(|name| name.starts_with("socket")).collect()
+}
+
+/// A process and all that descend from it.
+fn family_of(pid: u64) -> Vec<u64> {
+    let children = fs::read_to_string(format!("/proc/{pid}/task/{pid}/children")).unwrap();
+    let below = children.split_whitespace().flat_map(|child| family_of(child.parse().unwrap()));
+    std::iter::once(pid).chain(below).collect()
+}
+
+#[test]
+fn the_helper_of_a_run_has_no_privilege_and_its_command_does_not_reach_it() {
+    let _host = Host::new();
+    let _peer = Peer::new();
+    let mut adit = bare(ADIT)
+        .args(["run", "--sandbox", "require", "--tunnel", "/run/site.conf", "--name", "site"])
+        .args(["--", "sh", "-c", "echo up; read line"])
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .spawn()
+        .unwrap();
+    let mut lines = BufReader::new(adit.stdout.take().unwrap()).lines().map_while(Result::ok);
+    assert_eq!(lines.next().unwrap(), "up");
+    let sandbox = crate::support::adit_json("tunnel show site")[0]["sandbox"].clone();
+    assert!(sandbox["system_calls"].as_u64().unwrap() <= 60, "{sandbox}");
+    let helper = sandbox["helper"].as_u64().unwrap();
+    let status = fs::read_to_string(format!("/proc/{helper}/status")).unwrap();
+    for line in ["CapPrm:\t0000000000000000", "CapEff:\t0000000000000000", "NoNewPrivs:\t1"] {
+        assert!(status.contains(line), "{status}");
+    }
+    let worker = u64::from(adit.id());
+    let (ours, family) = (sockets_of(worker), family_of(worker));
+    assert!(ours.len() > 7 && family.len() >= 5, "{ours:?} {family:?}");
+    for pid in family.iter().filter(|pid| **pid != worker) {
+        let shared: Vec<_> = sockets_of(*pid).intersection(&ours).cloned().collect();
+        assert!(shared.is_empty(), "{pid}: {shared:?}");
+    }
+    adit.kill().unwrap();
+    adit.wait().unwrap();
+    let end = Instant::now() + Duration::from_secs(60);
+    while family.iter().any(|pid| fs::exists(format!("/proc/{pid}/fd/0")).unwrap_or(false)) {
+        assert!(Instant::now() < end, "{family:?}");
+        std::thread::sleep(Duration::from_millis(5));
+    }
 }
 
 #[test]

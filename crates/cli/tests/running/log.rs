@@ -4,7 +4,8 @@ use crate::program::{Ended, PATIENCE, eventually, hosts};
 use crate::support::{ADIT, adit, adit_json, bare, command, refused, run, text, validate};
 use serde_json::Value;
 use std::io::{BufRead, BufReader};
-use std::os::fd::AsFd;
+use std::os::fd::OwnedFd;
+use std::os::unix::fs::MetadataExt;
 use std::os::unix::net::UnixDatagram;
 use std::process::Stdio;
 use std::sync::mpsc::{self, Receiver};
@@ -266,15 +267,20 @@ fn a_program_in_the_background_goes_on_logging() {
     }
 }
 
+/// A stream as systemd names it: device and inode.
+fn stream(of: &std::io::PipeWriter) -> String {
+    let file = std::fs::File::from(OwnedFd::from(of.try_clone().unwrap())).metadata().unwrap();
+    format!("{}:{}", file.dev(), file.ino())
+}
+
 #[test]
 fn under_systemd_the_journal_gets_the_fields_of_events() {
     hosts(&[]);
     let journal = Journal::open();
     // What systemd sets: the stream of the journal is standard error.
     let (reader, writer) = std::io::pipe().unwrap();
-    let stat = rustix::fs::fstat(writer.as_fd()).unwrap();
     let mut command = bare(ADIT);
-    command.env("JOURNAL_STREAM", format!("{}:{}", stat.st_dev, stat.st_ino));
+    command.env("JOURNAL_STREAM", stream(&writer));
     command.args(["switch", "--name", "lab", "--port", "tap:a", "--port", "tap:b"]);
     let _switch = Ended(command.stdout(Stdio::null()).stderr(writer).spawn().unwrap());
     drop(command);
@@ -303,8 +309,7 @@ fn under_systemd_the_journal_gets_the_fields_of_events() {
     // What ends a program goes there as well, with its code.
     let mut command = bare(ADIT);
     let (other, writer) = std::io::pipe().unwrap();
-    let stat = rustix::fs::fstat(writer.as_fd()).unwrap();
-    command.env("JOURNAL_STREAM", format!("{}:{}", stat.st_dev, stat.st_ino));
+    command.env("JOURNAL_STREAM", stream(&writer));
     let status = command.args(["switch", "--port", "dev:nothing"]).stderr(writer).status().unwrap();
     drop(command);
     assert_eq!(status.code(), Some(4));

@@ -26,6 +26,7 @@ fn tunnel_file() -> &'static str {
 fn commands() -> Vec<(Vec<String>, bool)> {
     let tunnel = format!("tunnel up {}", tunnel_file());
     std::fs::write("/run/lab.toml", "[host.h]\n").unwrap();
+    let run = format!("run --tunnel {}", tunnel_file());
     let lines = [
         ("lab up /run/lab.toml", true),
         ("switch --port tap:a --port tap:b", true),
@@ -33,6 +34,9 @@ fn commands() -> Vec<(Vec<String>, bool)> {
         (tunnel.as_str(), true),
         ("capture tun%d --create", false),
         ("nat serve tap:e", false),
+        (run.as_str(), true),
+        ("run --net nat", false),
+        ("run --net none", false),
     ];
     let words = |line: &str| line.split(' ').map(str::to_owned).collect::<Vec<_>>();
     lines.map(|(line, has_helper)| (words(line), has_helper)).to_vec()

@@ -87,10 +87,10 @@ fn check_ownerless(fd: RawFd) -> io::Result<()> {
 /// Whether `fd` may be taken as a queue: an inherited, ownerless descriptor of `/dev/net/tun`.
 fn check_tun(fd: RawFd) -> io::Result<()> {
     check_ownerless(fd)?;
-    // SAFETY: it is open and is only borrowed for fstat(2).
-    let stat = rustix::fs::fstat(unsafe { BorrowedFd::borrow_raw(fd) })?;
-    let is_tun = rustix::fs::FileType::from_raw_mode(stat.st_mode)
+    // SAFETY: it is open and is only borrowed for statx(2).
+    let stat = crate::rights::stat_of(unsafe { BorrowedFd::borrow_raw(fd) })?;
+    let is_tun = rustix::fs::FileType::from_raw_mode(stat.stx_mode.into())
         == rustix::fs::FileType::CharacterDevice
-        && (rustix::fs::major(stat.st_rdev), rustix::fs::minor(stat.st_rdev)) == TUN_DEVICE;
+        && (stat.stx_rdev_major, stat.stx_rdev_minor) == TUN_DEVICE;
     if is_tun { Ok(()) } else { Err(io::Error::from_raw_os_error(libc::ENOTTY)) }
 }

@@ -1,5 +1,7 @@
 //! Which files, programs and names the worker may ask for: those of the configuration, which the helper reads by itself.
 
+use crate::helper::ask::Ask;
+use adit_device::broker::Request;
 use adit_device::process::Child;
 use rustix::io::Errno;
 use std::collections::BTreeSet;
@@ -36,6 +38,7 @@ pub struct Policy {
     may_read: Box<dyn Fn(&Path) -> bool + Send + Sync>,
     service: Box<Service>,
     succeed: Box<Succeed>,
+    has_sockets_alone: bool,
 }
 
 impl fmt::Debug for Policy {
@@ -54,6 +57,25 @@ impl Policy {
             may_read: Box::new(|_| false),
             service: Box::new(|_| Vec::new()),
             succeed: Box::new(|_| Err(Errno::PERM.into())),
+            has_sockets_alone: false,
+        }
+    }
+
+    /// Beside files, names and requests of the service, allows to open sockets, and nothing else: no ports, no actions on the
+    /// host, no programs.
+    #[must_use]
+    pub fn with_sockets_alone(self) -> Self {
+        Self { has_sockets_alone: true, ..self }
+    }
+
+    pub(super) fn allows_ask(&self, ask: &Ask) -> bool {
+        let is_opened = |request: &Request| {
+            matches!(request, Request::Inet(_) | Request::Mark(_) | Request::Netlink(..))
+        };
+        match ask {
+            Ask::Open(request) => !self.has_sockets_alone || is_opened(request),
+            Ask::File(..) | Ask::Resolve(..) | Ask::Service(_) | Ask::Detach | Ask::Hold => true,
+            _ => !self.has_sockets_alone,
         }
     }
 
@@ -129,6 +151,7 @@ fn is_word(known: &str, word: &str) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::changes::action::Action;
     use std::sync::atomic::{AtomicU32, Ordering};
 
     fn words(line: &str) -> Vec<String> {
@@ -148,6 +171,26 @@ mod tests {
             "/bin/echo AbC=",
         ] {
             assert!(!matches(&known, &words(other)), "{other}");
+        }
+    }
+
+    #[test]
+    fn a_policy_of_sockets_alone_allows_no_port_and_no_action() {
+        let policy = Policy::new(Allowed::default).with_sockets_alone();
+        assert!(policy.allows_ask(&Ask::Open(Request::Netlink(0, 0))));
+        assert!(policy.allows_ask(&Ask::Resolve("example.org".to_owned(), 53)));
+        for ask in [
+            Ask::Open(Request::Play("/etc/passwd".into())),
+            Ask::Open(Request::Record("/tmp/a".into(), false)),
+            Ask::Open(Request::Namespace("/proc/1/ns/net".into())),
+            Ask::Perform(Action::SetUp(true)),
+            Ask::Begin(None),
+            Ask::Run(words("true")),
+            Ask::Filter("EN10MB".to_owned(), 0, String::new()),
+            Ask::Succeed,
+        ] {
+            assert!(!policy.allows_ask(&ask), "{ask:?}");
+            assert!(Policy::new(Allowed::default).allows_ask(&ask), "{ask:?}");
         }
     }
 

@@ -87,6 +87,9 @@ impl Shared {
         };
         let netns = || fds.first().map(AsFd::as_fd).map(|fd| fd.try_clone_to_owned());
         let netns = || netns().map(|fd| fd.and_then(Netns::try_from)).transpose();
+        if !self.policy.allows_ask(&ask) {
+            return opened(Err(io::Error::from(Errno::ACCESS).into()));
+        }
         match ask {
             Ask::Open(request) => opened(perform(request, fds)),
             Ask::Begin(device) => match netns().and_then(|netns| executor(device, netns)) {

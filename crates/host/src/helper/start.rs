@@ -13,11 +13,12 @@ use std::sync::Arc;
 /// The lines beside that of the loop: four resolvers, the thread of the host, a background job.
 const LINES: usize = 6;
 
-/// Starts the process, a copy of this one, which must have a single thread. It ends when this process does.
+/// Starts the process, a copy of this one, which must have a single thread. It ends when this process does. `give_up` takes
+/// from it first what it does not need.
 ///
 /// # Errors
 /// EINVAL: this process has other threads; EMFILE, EAGAIN.
-pub fn start(policy: Policy) -> io::Result<Arc<Helper>> {
+pub fn start(policy: Policy, give_up: fn() -> io::Result<()>) -> io::Result<Arc<Helper>> {
     let (mut ours, mut theirs) = (Vec::new(), Vec::new());
     for _ in 0..=LINES {
         let (our, their) = Line::pair()?;
@@ -30,7 +31,8 @@ pub fn start(policy: Policy) -> io::Result<Arc<Helper>> {
     let process = Child::fork_beside(theirs, |mut fds| {
         let null = fds.pop();
         let lines = fds.into_iter().map(Line::from).collect();
-        u8::from(null.is_none_or(|null| serve::run(lines, policy, &null).is_err()))
+        let served = |null| give_up().and_then(|()| serve::run(lines, policy, &null));
+        u8::from(null.is_none_or(|null| served(null).is_err()))
     })?;
     Ok(Helper::new(process, ours))
 }

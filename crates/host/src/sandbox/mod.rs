@@ -117,7 +117,19 @@ impl Sandbox {
     /// # Errors
     /// [`SANDBOX`]: it cannot be started, with [`Level::Require`].
     pub fn prepare(level: Level, policy: Policy) -> Result<Self> {
-        let started = (level != Level::Off).then(|| helper::start(policy)).transpose();
+        Self::start(level, policy, || Ok(()))
+    }
+
+    /// As [`Self::prepare`], with a helper that has no privilege either: it opens files of the user, and sockets.
+    ///
+    /// # Errors
+    /// As [`Self::prepare`].
+    pub fn prepare_unprivileged(level: Level, policy: Policy) -> Result<Self> {
+        Self::start(level, policy, || capabilities::drop_all(&Needs::default()))
+    }
+
+    fn start(level: Level, policy: Policy, give_up: fn() -> io::Result<()>) -> Result<Self> {
+        let started = (level != Level::Off).then(|| helper::start(policy, give_up)).transpose();
         match started {
             Ok(helper) => Ok(Self { level, helper, failure: None }),
             Err(error) if level == Level::Require => Err(refused("the helper process", &error)),

@@ -21,9 +21,9 @@ pub fn calls(needs: &Needs) -> BTreeSet<&'static str> {
     let names = needs.syscalls.iter().chain(&[PROCESS]).flat_map(|list| list.iter().copied());
     // The C library calls it where clone3 fails.
     let clone = (!adit_device::process::has_clone3()).then_some("clone");
-    // std calls it where statx fails.
-    let stat = (!adit_device::process::has_statx()).then_some("newfstatat");
-    names.chain(clone).chain(stat).filter_map(of_this_processor).collect()
+    // std calls them where statx fails.
+    let stat = (!adit_device::process::has_statx()).then_some(["fstat", "newfstatat"]);
+    names.chain(clone).chain(stat.into_iter().flatten()).filter_map(of_this_processor).collect()
 }
 
 /// Runs last: the stages before make calls that are on no list. Holds for all threads.

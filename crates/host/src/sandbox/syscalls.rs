@@ -43,6 +43,7 @@ pub(super) const PROCESS: &[&str] = &[
     "clock_nanosleep",
     "getrandom",
     // std asks for the type of a descriptor, and for the size of a terminal.
+    #[cfg(not(target_env = "gnu"))]
     "fstat",
     "statx",
     "ioctl",

@@ -27,6 +27,7 @@ const THREADS_MAX: usize = 16;
 const SYSCALLS: &[&str] = &[
     "connect",
     "eventfd2",
+    "fstat",
     "getdents64",
     "geteuid",
     "newfstatat",

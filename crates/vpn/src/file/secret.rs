@@ -3,10 +3,11 @@
 //! Never from the command line or the environment, which other users and programs can see.
 
 use adit_service::sandbox::owner;
-use rustix::fs::{FileType, Mode, OFlags};
+use rustix::fs::{Mode, OFlags};
 use std::fmt;
 use std::fs::File;
 use std::io::{self, Read};
+use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::str::FromStr;
 use zeroize::Zeroizing;
@@ -86,10 +87,9 @@ impl SecretSource {
 /// # Errors
 /// `PermissionDenied`, with the remedy in its text.
 pub fn check_private(file: &File) -> io::Result<()> {
-    let stat = rustix::fs::fstat(file)?;
-    let (me, _) = owner();
-    if stat.st_uid != 0 && stat.st_uid != me {
-        let text = format!("it belongs to user {}, who could change it", stat.st_uid);
+    let (uid, (me, _)) = (file.metadata()?.uid(), owner());
+    if uid != 0 && uid != me {
+        let text = format!("it belongs to user {uid}, who could change it");
         return Err(io::Error::new(io::ErrorKind::PermissionDenied, text));
     }
     check_mode(file, 0o077)
@@ -99,7 +99,7 @@ pub fn check_private(file: &File) -> io::Result<()> {
 #[must_use]
 pub fn remedy(file: &File, path: &Path) -> String {
     let (me, _) = owner();
-    let owner = rustix::fs::fstat(file).map_or(me, |stat| stat.st_uid);
+    let owner = file.metadata().map_or(me, |found| found.uid());
     let path = path.display();
     if owner == 0 || owner == me {
         format!("Run 'chmod 600 {path}'.")
@@ -118,14 +118,14 @@ fn open_no_link(path: &Path) -> io::Result<File> {
     // Not to wait for a writer, should it be a pipe.
     let flags = OFlags::RDONLY | OFlags::CLOEXEC | OFlags::NOFOLLOW | OFlags::NONBLOCK;
     let file = File::from(rustix::fs::open(path, flags, Mode::empty())?);
-    if FileType::from_raw_mode(rustix::fs::fstat(&file)?.st_mode) != FileType::RegularFile {
+    if !file.metadata()?.is_file() {
         return Err(io::Error::new(io::ErrorKind::InvalidInput, "it is not a regular file"));
     }
     Ok(file)
 }
 
 fn check_mode(file: &File, forbidden: u32) -> io::Result<()> {
-    let mode = rustix::fs::fstat(file)?.st_mode & 0o7777;
+    let mode = file.metadata()?.mode() & 0o7777;
     if mode & forbidden == 0 {
         return Ok(());
     }

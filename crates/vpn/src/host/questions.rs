@@ -133,7 +133,9 @@ impl Answers {
         match decode(question) {
             Some(Question::Surroundings) => {
                 let netns = self.device_netns.as_ref().and_then(|netns| open_netns(netns).ok());
-                encode(&Surroundings::read_here(netns.as_ref()))
+                let mut found = Surroundings::read_here(netns.as_ref());
+                found.dns = found.dns.filter(|_| self.device_netns.is_none());
+                encode(&found)
             }
             Some(Question::NameServers(device, servers)) => {
                 encode(&Dns::find().and_then(|dns| dns.check(&device, &servers)))

@@ -1,49 +1,41 @@
 //! A command whose only way out is a tunnel.
 
-use super::options::{Options, WantedTunnel};
+use super::options::{Options, WantedTunnel, needs};
+use crate::confine;
 use crate::daemon::Ended;
 use crate::engine::TunnelEngine;
 use crate::file::conf::HookPolicy;
-use crate::file::config::{Config, Interface as TunnelInterface, Table};
+use crate::file::config::{Interface as TunnelInterface, Table};
 use crate::file::load::Loaded;
 use crate::host::changes::HostChanges;
 use crate::host::plan::{Plan, Seen, path_mtu};
-use crate::host::timestamps;
 use crate::up::{self, Pipe, Start};
 use adit_device::netlink::TABLE_MAIN;
 use adit_device::{Device, IfName, Mode};
 use adit_nat::dns::Name as HostName;
 use adit_packet::Layer;
 use adit_runtime::port::recorded::Recording;
+use adit_service::confine::{give_up, restrict_calls, share_name};
 use adit_service::error::{Error, Kind, Result, SYSTEM};
 use adit_service::event::Events;
 use adit_service::host::action::Action;
 use adit_service::host::executor::{Executor, Outcome};
 use adit_service::namespace::attach::{Interface, Target, attach};
 use adit_service::namespace::{PrivateFiles, Running};
-use adit_service::nat;
-use adit_service::sandbox::{Level, Needs};
+use adit_service::sandbox::Sandbox;
 use adit_service::supervisor::Supervisor;
 use adit_service::supervisor::guest::Guest;
 use std::net::IpAddr;
-use std::path::PathBuf;
 
 /// The status of a command that was killed, because the tunnel was stopped.
 const KILLED: u8 = 128 + 9;
 
 pub(super) fn run(options: &Options, wanted: &WantedTunnel, events: &Events) -> Result<u8> {
-    let up = up::Options {
-        is_background: false,
-        files: wanted.files.clone(),
-        // Hooks change the host, and the command is not on it.
-        hooks: HookPolicy::Skip,
-        private_key: None,
-        device_netns: Some(String::new()),
-        pipe: Pipe::None,
-        sandbox: Level::Off,
-        metrics: None,
-        faster: 1,
-    };
+    let up = options_of(options, wanted);
+    let policy = confine::policy(up.files.clone(), up.hooks, up.device_netns.clone());
+    // Before the keys are read.
+    let policy = policy.with_sockets_alone();
+    let mut apart = vec![Sandbox::prepare_unprivileged(options.sandbox, policy)?];
     let loaded = load(&up)?;
     let interface = &loaded.config.interface;
     let files = PrivateFiles { resolv_conf: resolv_conf(interface), hosts: hosts(&wanted.names) };
@@ -54,7 +46,9 @@ pub(super) fn run(options: &Options, wanted: &WantedTunnel, events: &Events) -> 
     let plan = Plan::new(loaded.name, &loaded.config, &seen);
     let failed = |error| Error::io("wait for", "the command", &error);
 
-    let namespaces = options.create(files, &mut Vec::<()>::new(), events)?;
+    // The command must not reach the helper.
+    let namespaces = options.create(files, &mut apart, events)?;
+    let sandbox = apart.remove(0);
     let target = Target::Process(namespaces.pid());
     let device = attach(&target, &interface_of(loaded.name, &plan))?;
     let recording = wanted.capture.as_ref();
@@ -64,10 +58,12 @@ pub(super) fn run(options: &Options, wanted: &WantedTunnel, events: &Events) -> 
     let signals = Running::signals().map_err(failed)?;
     let metrics = wanted.metrics.or(loaded.config.interface.metrics);
     let socket = options.control_socket(wanted.name.as_ref(), "tunnel", metrics, events)?;
+    share_name(&sandbox, &socket);
     let given = Box::new(Given(Some(device)));
     let changes = HostChanges::new(loaded.name, Some(target.open()?), given);
-    // Now, as the tunnel starts threads.
-    options.enter_sandbox(needs(&loaded.config), events)?;
+    // Before the first thread: sockets are opened by the helper.
+    let needs = needs(confine::needs_of_run());
+    give_up(&sandbox, &needs, events)?;
     let start = Start {
         loaded,
         plan,
@@ -81,14 +77,13 @@ pub(super) fn run(options: &Options, wanted: &WantedTunnel, events: &Events) -> 
     };
     let (mut runner, supervisor) = up.start(start, events)?;
     if let Some(profiles) = &wanted.netem {
+        let seed = up::seed().map_err(|error| Error::io("read", "random bytes", &error))?;
         let port = TunnelEngine::device(Mode::Tun);
-        let mut seed = [0; 8];
-        crate::file::keys::fill_random(&mut seed)
-            .map_err(|error| Error::io("read", "random bytes", &error))?;
-        runner.set_netem(port, profiles.links(Layer::Packet, u64::from_ne_bytes(seed))?);
+        runner.set_netem(port, profiles.links(Layer::Packet, seed)?);
     }
     let (daemon, socket) = supervisor.into_parts();
     let mut supervisor = Supervisor::new(Guest::new(daemon), socket, events.clone());
+    restrict_calls(&sandbox, &needs, events)?;
     supervisor.service.start(&runner, namespaces, signals)?;
     let result = supervisor.run(&mut runner);
     let (guest, socket) = supervisor.into_parts();
@@ -105,6 +100,22 @@ pub(super) fn run(options: &Options, wanted: &WantedTunnel, events: &Events) -> 
     }
 }
 
+/// How the tunnel is started.
+fn options_of(options: &Options, wanted: &WantedTunnel) -> up::Options {
+    up::Options {
+        is_background: false,
+        files: wanted.files.clone(),
+        // Hooks change the host, and the command is not on it.
+        hooks: HookPolicy::Skip,
+        private_key: None,
+        device_netns: Some(String::new()),
+        pipe: Pipe::None,
+        sandbox: options.sandbox,
+        metrics: None,
+        faster: 1,
+    }
+}
+
 /// Reads the files of a tunnel whose device is the command's only way out.
 fn load(up: &up::Options) -> Result<Loaded> {
     let mut loaded = up.load()?;
@@ -118,71 +129,6 @@ fn load(up: &up::Options) -> Result<Loaded> {
     }
     (interface.kill_switch, interface.block_ipv6) = (false, false);
     Ok(loaded)
-}
-
-/// The system calls of a tunnel, beside those of its loop: names are resolved, timestamps are written to files, pages
-/// with keys are locked.
-const SYSCALLS: &[&str] = &[
-    "dup",
-    "epoll_create1",
-    "eventfd2",
-    "poll",
-    "timerfd_create",
-    "access",
-    "bind",
-    "connect",
-    "faccessat",
-    "fchmod",
-    "fdatasync",
-    "flock",
-    "fsync",
-    "getdents64",
-    "getpeername",
-    "getpriority",
-    "getsockname",
-    "getsockopt",
-    "listen",
-    "mkdir",
-    "mkdirat",
-    "mlock",
-    "mlock2",
-    "newfstatat",
-    "open",
-    "openat",
-    "prlimit64",
-    "readlink",
-    "recvfrom",
-    "recvmsg",
-    "rename",
-    "renameat",
-    "renameat2",
-    "sendmmsg",
-    "sendto",
-    "setns",
-    "setpriority",
-    "setsockopt",
-    "socket",
-    // The resolver of the C library asks for the name of the machine.
-    "uname",
-];
-
-/// What a tunnel still needs once it has a device.
-fn needs(config: &Config) -> Needs {
-    let mut needs = nat::needs();
-    needs.syscalls.push(SYSCALLS);
-    if let Some(folder) = timestamps::folder() {
-        // Without it, nothing can be kept: that is reported when it is tried.
-        let _ = std::fs::create_dir_all(&folder);
-        needs.writable.push(folder);
-    }
-    let endpoints = config.peers.iter().flat_map(|peer| [&peer.endpoint, &peer.endpoint_tcp]);
-    if endpoints.flatten().any(|endpoint| endpoint.address().is_none()) {
-        let resolv_conf = std::fs::canonicalize("/etc/resolv.conf").ok();
-        needs.readable.extend(resolv_conf.and_then(|path| Some(path.parent()?.to_owned())));
-        // Where resolvers have their settings and their modules.
-        needs.readable.extend(["/etc", "/lib", "/usr/lib"].map(PathBuf::from));
-    }
-    needs
 }
 
 /// The host's `/etc/hosts` with more names.

@@ -125,9 +125,8 @@ impl Options {
     pub fn sandbox(&self) -> Result<Sandbox> {
         memory::hide();
         let is_managed = is_managed() && !self.waits();
-        let policy =
-            confine::policy(self.files.clone(), self.hooks, self.device_netns.clone(), is_managed);
-        Sandbox::prepare(self.sandbox, policy)
+        let policy = confine::policy(self.files.clone(), self.hooks, self.device_netns.clone());
+        Sandbox::prepare(self.sandbox, confine::with_successor(policy, is_managed))
     }
 
     /// Runs the tunnel until it is stopped, with what [`Self::sandbox`] has prepared. `ready` is called when it is up. If the program of
@@ -416,7 +415,7 @@ fn random() -> Random {
 }
 
 /// A random number that a switch keeps to itself.
-fn seed() -> io::Result<u64> {
+pub(crate) fn seed() -> io::Result<u64> {
     let mut seed = [0; 8];
     fill_random(&mut seed)?;
     Ok(u64::from_ne_bytes(seed))

@@ -2,11 +2,12 @@
 
 use crate::context::Context;
 use crate::exit::Exit;
+use adit_device::rights::stat_of;
 use adit_service::error::{Error, Result};
 use adit_tunnel::{PresharedKey, PrivateKey};
 use adit_vpn::file::keys::Key;
 use adit_vpn::file::secret::SecretSource;
-use rustix::fs::{FileType, fstat};
+use rustix::fs::FileType;
 use std::io;
 
 #[derive(Debug, clap::Args)]
@@ -56,8 +57,8 @@ pub(super) fn no_random(error: io::Error) -> Error {
 
 /// Prints a secret, with a warning if standard output is a file that others can read.
 fn print_secret(context: &Context, key: &str) -> Result<Exit> {
-    let open_file = fstat(io::stdout()).is_ok_and(|stat| {
-        FileType::from_raw_mode(stat.st_mode) == FileType::RegularFile && stat.st_mode & 0o007 != 0
+    let open_file = stat_of(io::stdout()).is_ok_and(|stat| {
+        FileType::from_raw_mode(stat.stx_mode.into()).is_file() && stat.stx_mode & 0o007 != 0
     });
     if open_file {
         context

@@ -11,6 +11,7 @@ use crate::port::stream::StreamPort;
 use crate::port::{Cx, Gone, Port, Recv, Wait};
 use crate::text::words::{SpecError, parsed};
 use adit_device::process::require_peer;
+use adit_device::rights::stat_of;
 use adit_device::{Device, Mode};
 use adit_packet::{Batch, Pool};
 use rustix::fs::FileType;
@@ -62,8 +63,7 @@ impl PortOptions for FdSpec {
             Error::io("use", &name, &error).hint(hint)
         };
         let fd = adit_device::take_inherited(self.number).map_err(failed)?;
-        let stat = rustix::fs::fstat(&fd).map_err(|error| failed(error.into()))?;
-        match FileType::from_raw_mode(stat.st_mode) {
+        match FileType::from_raw_mode(stat_of(&fd).map_err(failed)?.stx_mode.into()) {
             FileType::CharacterDevice => {
                 let mode = if self.is_tun { Mode::Tun } else { Mode::Tap };
                 Ok(Opened::port(DevicePort::new(Device::adopt(fd, mode)?)?))

@@ -31,7 +31,8 @@ impl PortOptions for StdioSpec {
             if rustix::termios::isatty(stream) {
                 return Err(Error::usage(format_args!("{name} is a terminal")).hint(hint));
             }
-            let kind = rustix::fs::fstat(stream).map(|stat| FileType::from_raw_mode(stat.st_mode));
+            let kind = adit_device::rights::stat_of(stream)
+                .map(|stat| FileType::from_raw_mode(stat.stx_mode.into()));
             if !matches!(kind, Ok(FileType::Fifo | FileType::Socket)) {
                 return Err(
                     Error::usage(format_args!("{name} is neither a pipe nor a socket")).hint(hint)
