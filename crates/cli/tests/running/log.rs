@@ -3,8 +3,10 @@
 use crate::program::{Ended, PATIENCE, eventually, hosts};
 use crate::support::{ADIT, adit, adit_json, bare, command, refused, run, text, validate};
 use serde_json::Value;
+use std::fs::File;
 use std::io::{BufRead, BufReader};
 use std::os::fd::AsFd;
+use std::os::unix::fs::MetadataExt;
 use std::os::unix::net::UnixDatagram;
 use std::process::Stdio;
 use std::sync::mpsc::{self, Receiver};
@@ -266,15 +268,20 @@ fn a_program_in_the_background_goes_on_logging() {
     }
 }
 
+/// The value of `JOURNAL_STREAM` for a descriptor.
+fn stream_of(fd: impl AsFd) -> String {
+    let found = File::from(fd.as_fd().try_clone_to_owned().unwrap()).metadata().unwrap();
+    format!("{}:{}", found.dev(), found.ino())
+}
+
 #[test]
 fn under_systemd_the_journal_gets_the_fields_of_events() {
     hosts(&[]);
     let journal = Journal::open();
     // What systemd sets: the stream of the journal is standard error.
     let (reader, writer) = std::io::pipe().unwrap();
-    let stat = rustix::fs::fstat(writer.as_fd()).unwrap();
     let mut command = bare(ADIT);
-    command.env("JOURNAL_STREAM", format!("{}:{}", stat.st_dev, stat.st_ino));
+    command.env("JOURNAL_STREAM", stream_of(&writer));
     command.args(["switch", "--name", "lab", "--port", "tap:a", "--port", "tap:b"]);
     let _switch = Ended(command.stdout(Stdio::null()).stderr(writer).spawn().unwrap());
     drop(command);
@@ -303,8 +310,7 @@ fn under_systemd_the_journal_gets_the_fields_of_events() {
     // What ends a program goes there as well, with its code.
     let mut command = bare(ADIT);
     let (other, writer) = std::io::pipe().unwrap();
-    let stat = rustix::fs::fstat(writer.as_fd()).unwrap();
-    command.env("JOURNAL_STREAM", format!("{}:{}", stat.st_dev, stat.st_ino));
+    command.env("JOURNAL_STREAM", stream_of(&writer));
     let status = command.args(["switch", "--port", "dev:nothing"]).stderr(writer).status().unwrap();
     drop(command);
     assert_eq!(status.code(), Some(4));
