@@ -131,7 +131,7 @@ fn a_message_that_repeats_is_written_once_a_second_and_counted() {
     let mut command = bare(ADIT);
     command.arg("-j").args(words).args(["--log", "info", "--log-format", "json"]);
     let log = "/run/log";
-    command.stderr(std::fs::File::create(log).unwrap()).stdout(Stdio::piped());
+    command.stderr(File::create(log).unwrap()).stdout(Stdio::piped());
     let mut child = command.spawn().unwrap();
     let stdout = child.stdout.take().unwrap();
     let (sender, events) = mpsc::channel();
