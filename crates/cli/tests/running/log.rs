@@ -259,7 +259,7 @@ fn a_program_in_the_background_goes_on_logging() {
         adit(down);
 
         // A file stays, though the journal is there.
-        start(up, Stdio::from(std::fs::File::create("/run/log.txt").unwrap()));
+        start(up, Stdio::from(File::create("/run/log.txt").unwrap()));
         change(name);
         adit(down);
         let log = std::fs::read_to_string("/run/log.txt").unwrap();
