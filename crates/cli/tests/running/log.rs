@@ -3,9 +3,8 @@
 use crate::program::{Ended, PATIENCE, eventually, hosts};
 use crate::support::{ADIT, adit, adit_json, bare, command, refused, run, text, validate};
 use serde_json::Value;
-use std::fs::File;
 use std::io::{BufRead, BufReader};
-use std::os::fd::AsFd;
+use std::os::fd::OwnedFd;
 use std::os::unix::fs::MetadataExt;
 use std::os::unix::net::UnixDatagram;
 use std::process::Stdio;
@@ -131,7 +130,7 @@ fn a_message_that_repeats_is_written_once_a_second_and_counted() {
     let mut command = bare(ADIT);
     command.arg("-j").args(words).args(["--log", "info", "--log-format", "json"]);
     let log = "/run/log";
-    command.stderr(File::create(log).unwrap()).stdout(Stdio::piped());
+    command.stderr(std::fs::File::create(log).unwrap()).stdout(Stdio::piped());
     let mut child = command.spawn().unwrap();
     let stdout = child.stdout.take().unwrap();
     let (sender, events) = mpsc::channel();
@@ -259,7 +258,7 @@ fn a_program_in_the_background_goes_on_logging() {
         adit(down);
 
         // A file stays, though the journal is there.
-        start(up, Stdio::from(File::create("/run/log.txt").unwrap()));
+        start(up, Stdio::from(std::fs::File::create("/run/log.txt").unwrap()));
         change(name);
         adit(down);
         let log = std::fs::read_to_string("/run/log.txt").unwrap();
@@ -268,10 +267,10 @@ fn a_program_in_the_background_goes_on_logging() {
     }
 }
 
-/// The value of `JOURNAL_STREAM` for a descriptor.
-fn stream_of(fd: impl AsFd) -> String {
-    let found = File::from(fd.as_fd().try_clone_to_owned().unwrap()).metadata().unwrap();
-    format!("{}:{}", found.dev(), found.ino())
+/// A stream as systemd names it: device and inode.
+fn stream(of: &std::io::PipeWriter) -> String {
+    let file = std::fs::File::from(OwnedFd::from(of.try_clone().unwrap())).metadata().unwrap();
+    format!("{}:{}", file.dev(), file.ino())
 }
 
 #[test]
@@ -281,7 +280,7 @@ fn under_systemd_the_journal_gets_the_fields_of_events() {
     // What systemd sets: the stream of the journal is standard error.
     let (reader, writer) = std::io::pipe().unwrap();
     let mut command = bare(ADIT);
-    command.env("JOURNAL_STREAM", stream_of(&writer));
+    command.env("JOURNAL_STREAM", stream(&writer));
     command.args(["switch", "--name", "lab", "--port", "tap:a", "--port", "tap:b"]);
     let _switch = Ended(command.stdout(Stdio::null()).stderr(writer).spawn().unwrap());
     drop(command);
@@ -310,7 +309,7 @@ fn under_systemd_the_journal_gets_the_fields_of_events() {
     // What ends a program goes there as well, with its code.
     let mut command = bare(ADIT);
     let (other, writer) = std::io::pipe().unwrap();
-    command.env("JOURNAL_STREAM", stream_of(&writer));
+    command.env("JOURNAL_STREAM", stream(&writer));
     let status = command.args(["switch", "--port", "dev:nothing"]).stderr(writer).status().unwrap();
     drop(command);
     assert_eq!(status.code(), Some(4));
