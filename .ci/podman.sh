@@ -13,7 +13,8 @@ main() {
     command -v $program >/dev/null || { echo "skipped: not installed: $program"; exit 77; }
   done
   podman --version | grep -q ' 4\.' || { echo "skipped: $(podman --version) does not know slirp4netns"; exit 77; }
-  dir=$(mktemp -d)
+  # For another user, and with short paths: not where TMPDIR may be.
+  dir=$(mktemp -d /tmp/pod.XXXXXX)
   # Mounts, interfaces and processes go with the namespaces.
   unshare -nmpf --kill-child --mount-proc "$0" --inside "$dir" "$(realpath "$adit")" "${1:-3}" </dev/null &&
     rmdir "$dir" || { rmdir "$dir"; exit 1; }
@@ -197,7 +198,7 @@ case "${1:-}" in
   --inside)
     dir=$2 adit=$3
     machine
-    setpriv --reuid nobody --regid nogroup --clear-groups "$0" --user "$dir" "$4"
+    env -u TMPDIR setpriv --reuid nobody --regid nogroup --clear-groups "$0" --user "$dir" "$4"
     ;;
   --user)
     dir=$2 runs=$3

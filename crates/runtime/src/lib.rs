@@ -110,6 +110,7 @@ pub use runner::nested::Nested;
 pub use runner::segment::{Observer, Segment, SegmentEvent, SegmentOwner};
 pub use runner::turns::TurnTimes;
 pub use runner::{Handler, Runner};
+pub use socket::flow::SYSCALLS as FLOW_SYSCALLS;
 pub use socket::relay::Relay;
 pub use socket::splice::SpliceCounts;
 pub use socket::unix::remove_dead_socket;
@@ -157,14 +158,9 @@ pub fn peer_syscalls() -> impl Iterator<Item = &'static [&'static str]> {
     [peer::sockets::SYSCALLS, port::messages::SYSCALLS].into_iter()
 }
 
-/// Those of the sockets of flows, which the loop opens.
-pub fn flow_syscalls() -> &'static [&'static str] {
-    socket::flow::SYSCALLS
-}
-
 /// Those of a loop whose engine has flows, which the kernel may splice.
 pub fn syscalls() -> impl Iterator<Item = &'static [&'static str]> {
-    let flows = [record::sink::SYSCALLS, flow_syscalls(), socket::splice::SYSCALLS];
+    let flows = [record::sink::SYSCALLS, FLOW_SYSCALLS, socket::splice::SYSCALLS];
     loop_syscalls().chain(flows)
 }
 

@@ -14,7 +14,7 @@ use std::net::{IpAddr, SocketAddr};
 use std::os::fd::BorrowedFd;
 
 /// The system calls of this file, and of the sockets of flows.
-pub(crate) const SYSCALLS: &[&str] = &[
+pub const SYSCALLS: &[&str] = &[
     "accept4",
     "bind",
     "connect",

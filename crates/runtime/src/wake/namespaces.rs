@@ -7,7 +7,6 @@
 use adit_engine::PortId;
 use adit_packet::Instant;
 use std::collections::{BTreeMap, BTreeSet};
-use std::fs::metadata;
 use std::io;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
@@ -57,7 +56,7 @@ impl NamespaceName {
 
 /// The device and inode numbers of a file.
 pub(crate) fn identity(path: &Path) -> io::Result<(u64, u64)> {
-    metadata(path).map(|found| (found.dev(), found.ino()))
+    path.metadata().map(|found| (found.dev(), found.ino()))
 }
 
 /// The names of the namespaces in which there are ports, each checked once every 500 ms.

@@ -232,7 +232,7 @@ pub fn require_sockets() -> Result<()> {
 /// Adds what a NAT among the ports of a program needs: sockets to the outside.
 pub fn add_needs(needs: &mut Needs) {
     needs.tcp = true;
-    needs.syscalls.extend([adit_runtime::flow_syscalls(), SYSCALLS]);
+    needs.syscalls.extend([adit_runtime::FLOW_SYSCALLS, SYSCALLS]);
 }
 
 /// The host's addresses have changed.
