@@ -102,10 +102,20 @@ fn no_descriptor_is_left() {
     quiet_hosts(&["na", "nb"]);
     let mut program = switch_with("--port unix:/run/s.sock");
     let pid = program.pid();
+    // Accepted before a later one is.
+    let mut early = UnixStream::connect("/run/adit/switch.sock").unwrap();
+    adit("switch show");
     // All numbers below the limit are in use; it may have inherited others above it.
     let is_open = |number: &u32| Path::new(&format!("/proc/{pid}/fd/{number}")).is_symlink();
     let limit = (0..).find(|number| !is_open(number)).unwrap();
     run(&format!("prlimit --pid {pid} --nofile={limit}:"));
+    // What the helper opens has no room either.
+    let body = r#"{"port": "tap:z"}"#;
+    let head = format!("POST /ports HTTP/1.1\r\nHost: x\r\nContent-Length: {}\r\n\r\n", body.len());
+    early.write_all(format!("{head}{body}").as_bytes()).unwrap();
+    let mut reply = String::new();
+    early.read_to_string(&mut reply).unwrap();
+    assert!(reply.contains("Too many open files"), "{reply}");
     let guests: Vec<_> = (0..8).map(|_| UnixStream::connect("/run/s.sock").unwrap()).collect();
     let failed = program.wait_for("failed");
     assert!(failed["message"].as_str().unwrap().contains("files"), "{failed}");

@@ -45,13 +45,17 @@ impl Line {
     /// Waits for a message; `None` at the end.
     ///
     /// # Errors
-    /// EMSGSIZE: it was too long, or had too many descriptors.
+    /// EMSGSIZE: it was too long; EMFILE: this process has no room for its descriptors.
     pub(super) fn recv(&self) -> io::Result<Option<(Vec<u8>, Vec<OwnedFd>)>> {
         let mut bytes = vec![0; MESSAGE_LEN_MAX];
         let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(FDS_MAX))];
         let (received, fds) = descriptors::recv(self.0.as_fd(), &mut bytes, &mut space)?;
-        if received.flags.intersects(ReturnFlags::TRUNC | ReturnFlags::CTRUNC) {
+        if received.flags.contains(ReturnFlags::TRUNC) {
             return Err(Errno::MSGSIZE.into());
+        }
+        // There is space for as many as are sent.
+        if received.flags.contains(ReturnFlags::CTRUNC) {
+            return Err(Errno::MFILE.into());
         }
         bytes.truncate(received.bytes);
         Ok((!bytes.is_empty()).then_some((bytes, fds)))
