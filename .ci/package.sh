@@ -76,5 +76,5 @@ mmdebstrap --quiet --variant=minbase --include=systemd,dbus,iproute2,iputils-pin
 cp "$work"/*.deb .ci/package/inside.sh "$root/root/"
 echo 0123456789abcdef0123456789abcdef >"$root/etc/machine-id"
 # A process 1 that has shut its machine down ends by a signal.
-{ unshare -nmpuiC --fork --kill-child .ci/package/boot.sh "$root" </dev/null || true; } | tee "$work/said"
+{ env -u TMPDIR unshare -nmpuiC --fork --kill-child .ci/package/boot.sh "$root" </dev/null || true; } | tee "$work/said"
 grep -qx "ended: 0" "$work/said"

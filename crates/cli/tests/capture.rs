@@ -254,9 +254,10 @@ fn a_device_that_is_moved_is_not_called_deleted() {
         let capture = Capture::start(adit("capture va").stdout(Stdio::null()));
         let mut sleeper =
             Killed(Command::new("unshare").args(["-n", "sleep", "60"]).spawn().unwrap());
-        let netns = |pid: u32| std::fs::read_link(format!("/proc/{pid}/ns/net")).unwrap();
-        let (own, pid) = (netns(std::process::id()), sleeper.0.id());
-        eventually("it has a namespace", || netns(pid) != own);
+        let netns = |task: &str| std::fs::read_link(format!("/proc/{task}/ns/net")).unwrap();
+        // The namespace of this world is that of the thread.
+        let (own, pid) = (netns("thread-self"), sleeper.0.id());
+        eventually("it has a namespace", || netns(&pid.to_string()) != own);
         ip(&format!("link set va netns {pid}"));
         let (output, stderr) = capture.finish();
         assert_eq!(output.status.code(), Some(4), "{stderr}");
