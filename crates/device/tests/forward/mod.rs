@@ -98,6 +98,17 @@ pub(crate) struct Forwarder {
     threads: Vec<JoinHandle<Done>>,
 }
 
+/// Keeps the calling thread on one processor. Each has a queue of its own for packets that come in (netif_rx of the kernel), so
+/// what a thread writes before and after it has moved could come out of order on a busy machine.
+fn stay(number: usize) {
+    use rustix::thread::{CpuSet, sched_getaffinity, sched_setaffinity};
+    let allowed = sched_getaffinity(None).expect("its processors");
+    let mut all = (0..CpuSet::MAX_CPU).filter(|&cpu| allowed.is_set(cpu)).cycle();
+    let mut one = CpuSet::new();
+    one.set(all.nth(number).expect("there is one"));
+    sched_setaffinity(None, &one).expect("it may stay on one");
+}
+
 impl Forwarder {
     pub(crate) fn start(left: &mut Side, right: &mut Side, options: SendOptions) -> Self {
         let stop = Arc::new(AtomicBool::new(false));
@@ -105,8 +116,11 @@ impl Forwarder {
         for (left, right) in left.queues.drain(..).zip(right.queues.drain(..)) {
             let (left, right) = (Arc::new(left), Arc::new(right));
             for (from, to) in [(left.clone(), right.clone()), (right, left)] {
-                let stop = stop.clone();
-                threads.push(std::thread::spawn(move || forward(&from, &to, options, &stop)));
+                let (stop, number) = (stop.clone(), threads.len());
+                threads.push(std::thread::spawn(move || {
+                    stay(number);
+                    forward(&from, &to, options, &stop)
+                }));
             }
         }
         Self { stop, threads }
