@@ -176,6 +176,9 @@ fn a_tunnel_in_its_sandbox_is_named_recorded_and_resolved() {
     is("Seccomp:", "2");
     let shown = crate::support::adit_json("tunnel show site");
     assert!(shown.to_string().contains("peer.test:51820"), "{shown}");
+    let (status, error) = crate::support::refused("tunnel reload site");
+    assert_eq!(status, 2, "{error}");
+    assert!(error.contains("End the command, and run it again"), "{error}");
     drop(adit.stdin.take());
     assert_eq!(adit.wait().unwrap().code(), Some(1), "what `read` says at the end");
     assert!(!fs::exists("/run/adit/site.sock").unwrap());

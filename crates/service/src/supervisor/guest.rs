@@ -66,6 +66,10 @@ impl<S: Service> Service for Guest<S> {
     const ROUTES: &'static [Route] = S::ROUTES;
 
     fn job(&self, trigger: &Trigger) -> Result<Job<S::Change>> {
+        if let Trigger::Reload(_) = trigger {
+            let error = Error::usage("the network of 'adit run' is as it was at the start");
+            return Err(error.hint("End the command, and run it again."));
+        }
         self.service.job(trigger)
     }
 
