@@ -11,6 +11,7 @@ use std::sync::OnceLock;
 ///
 /// # Errors
 /// EINVAL: the path is empty; those of getcwd(2) at the first call.
+#[expect(clippy::disallowed_methods, reason = "it does not ask for the working directory")]
 pub fn absolute(path: &Path) -> io::Result<PathBuf> {
     static FOLDER: OnceLock<Option<PathBuf>> = OnceLock::new();
     let folder = FOLDER.get_or_init(|| std::env::current_dir().ok());

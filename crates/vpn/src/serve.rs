@@ -75,7 +75,8 @@ impl WantedPorts {
     /// The folders of sockets, whose files are removed at the end, and of the names of namespaces.
     fn needs(&self) -> Needs {
         let mut needs = Needs::default();
-        let folder = |path: &Path| std::path::absolute(path).ok()?.parent().map(Path::to_owned);
+        let folder =
+            |path: &Path| adit_device::rights::absolute(path).ok()?.parent().map(Path::to_owned);
         let writable = RefCell::new(Vec::new());
         for spec in &self.specs {
             spec.clone().change_path(|path| {

@@ -17,9 +17,10 @@ pub(crate) struct SandboxArgs {
 }
 
 impl SandboxArgs {
-    /// The word of a command line that asks for the same.
-    pub(crate) fn argument(self) -> OsString {
-        format!("--sandbox={}", self.level).into()
+    /// Adds the word of a command line that asks for the same.
+    pub(crate) fn add_to(self, mut arguments: Vec<OsString>) -> Vec<OsString> {
+        arguments.insert(0, format!("--sandbox={}", self.level).into());
+        arguments
     }
 }
 

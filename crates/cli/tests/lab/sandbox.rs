@@ -199,6 +199,12 @@ fn a_lab_in_its_sandbox_is_changed_broken_captured_read_again_and_ended() {
     assert!(running.refused("apply /run/adit/own.toml").contains("ermission denied"));
     fs::remove_file("/run/adit/own.toml").unwrap();
 
+    // A path from where it was started, which it may not ask for.
+    let post = "curl -s --unix-socket /run/adit/lab.sock -X POST http://adit/lab/apply -d";
+    let mut words: Vec<&str> = post.split(' ').collect();
+    words.push(r#"{"file": "lab.toml"}"#);
+    let reply = text(&bare("env").args(words).output().unwrap().stdout);
+    assert!(reply.contains("node d removed"), "{reply}");
     lab.lab("apply");
     lab.lab("down");
     assert_eq!(running.ended(), Some(0));

@@ -1,5 +1,6 @@
 //! What a program in a sandbox still needs.
 
+use adit_device::rights::absolute;
 use rustix::process::{getegid, geteuid};
 use rustix::thread::CapabilitySet;
 use std::os::unix::fs::MetadataExt;
@@ -54,7 +55,7 @@ impl Needs {
     pub fn writes_beside(&mut self, file: &Path) {
         let (own, _) = owner();
         // Also where a link leads.
-        for path in [std::path::absolute(file), std::fs::canonicalize(file)].into_iter().flatten() {
+        for path in [absolute(file), std::fs::canonicalize(file)].into_iter().flatten() {
             let Some(folder) = path.parent() else { continue };
             if std::fs::metadata(folder).is_ok_and(|found| found.uid() != own) {
                 self.capabilities |= CapabilitySet::DAC_OVERRIDE;

@@ -198,7 +198,7 @@ fn mirror_keys(mirror: &WantedMirror) -> Keys {
     keys
 }
 
-fn absolute(path: &Path) -> String {
+pub(super) fn absolute(path: &Path) -> String {
     adit_device::rights::absolute(path).unwrap_or_else(|_| path.to_owned()).display().to_string()
 }
 

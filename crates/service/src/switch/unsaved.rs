@@ -2,7 +2,7 @@
 
 use crate::error::{Error, Kind, Result};
 use crate::supervisor::Done;
-use crate::switch::changes::{Change, Changes, between};
+use crate::switch::changes::{Change, Changes, absolute, between};
 use crate::switch::codes::PORT;
 use crate::switch::port::WantedPort;
 use crate::switch::state::SwitchService;
@@ -14,13 +14,7 @@ use serde_json::Value;
 impl SwitchService {
     /// The path of the file that it was started from.
     pub(super) fn file(&self) -> Option<String> {
-        let file = self.plan.config.as_ref()?;
-        Some(
-            adit_device::rights::absolute(file)
-                .unwrap_or_else(|_| file.clone())
-                .display()
-                .to_string(),
-        )
+        self.plan.config.as_deref().map(absolute)
     }
 
     /// What is not in the file; without a file, all that it has.

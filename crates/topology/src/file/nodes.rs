@@ -185,6 +185,6 @@ fn outside(value: &Value<'_>) -> Result<String, Wrong> {
     let written = |path: &Path| path.display().to_string().replace(',', ",,");
     // The same when the file is read again by another path.
     let path = value.source().beside(&named)?;
-    let path = std::path::absolute(&path).unwrap_or(path);
+    let path = adit_device::rights::absolute(&path).unwrap_or(path);
     Ok(text.replacen(&written(&named), &written(&path), 1))
 }

@@ -6,6 +6,7 @@ use super::part::Part;
 use super::step::{Event, Scenario, Setting, Start, Step};
 use super::traffic::{Amount, Protocol, Traffic};
 use crate::model::{Lab, LinkName, NodeName};
+use adit_device::rights::absolute;
 use adit_service::config::entry::{Entry, Kind};
 use adit_service::config::table::Table;
 use adit_service::config::value::{Value, Wrong, duration, integer, one_of, rate, size, text};
@@ -209,8 +210,9 @@ fn object(entries: &[Entry<'_>], is_top: bool) -> Map<String, Json> {
             (Kind::Table(entries), _) => Json::Object(object(entries, false)),
             (Kind::Boolean(is), _) => (*is).into(),
             (_, Some(name)) if FILES.contains(&&*entry.key) && name != "none" => {
-                let path = entry.value.source().beside(&name).ok().map(std::path::absolute);
-                path.and_then(|path| path.ok()?.to_str().map(Json::from)).unwrap_or(name.into())
+                let path = entry.value.source().beside(&name).ok();
+                let path = path.and_then(|path| absolute(&path).ok());
+                path.and_then(|path| path.to_str().map(Json::from)).unwrap_or(name.into())
             }
             (_, plain) => plain.map_or(Json::Null, Json::from),
         };

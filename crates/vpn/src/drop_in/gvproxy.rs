@@ -99,7 +99,8 @@ impl Gvproxy {
         self.pid_file.as_deref().map_or(Ok(()), write_pid)?;
         // To remove the sockets.
         let sockets = self.listen.iter().chain(&self.listen_qemu).chain(&self.listen_vfkit);
-        let folder = |path: &PathBuf| Some(std::path::absolute(path).ok()?.parent()?.to_owned());
+        let folder =
+            |path: &PathBuf| Some(adit_device::rights::absolute(path).ok()?.parent()?.to_owned());
         if let Some(lacking) =
             Server::enter_sandbox(self.sandbox, sockets.filter_map(folder).collect())?
         {

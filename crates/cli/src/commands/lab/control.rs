@@ -67,7 +67,7 @@ impl ApplyArgs {
         }
         let mut body = Map::new();
         if let Some(file) = &self.file {
-            let path = std::path::absolute(file);
+            let path = adit_device::rights::absolute(file);
             let path = path.map_err(|error| Error::io("find", file.display(), &error))?;
             body.insert("file".to_owned(), json!(path));
         }

@@ -45,11 +45,6 @@ impl Drop for Lab {
 }
 
 impl Args {
-    /// Those of the lab.
-    fn arguments(&self) -> Vec<OsString> {
-        std::iter::once(self.sandbox.argument()).chain(self.wanted.arguments()).collect()
-    }
-
     pub(crate) fn run(self, context: &Context) -> Result<Exit> {
         self.wanted.read()?;
         let (word, arguments) =
@@ -59,7 +54,7 @@ impl Args {
             return Ok(Exit::Ok);
         }
         let name = format!("run-{}", std::process::id());
-        let mut lab = match start(context, &self.arguments(), &name)? {
+        let mut lab = match start(context, &self.sandbox.add_to(self.wanted.arguments()), &name)? {
             Ok(lab) => lab,
             Err(exit) => return Ok(exit),
         };

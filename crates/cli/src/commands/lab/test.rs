@@ -56,8 +56,7 @@ impl Args {
         };
         let program = std::env::current_exe();
         let program = program.map_err(|error| Error::io("find", "this program", &error))?;
-        let arguments: Vec<_> =
-            std::iter::once(self.sandbox.argument()).chain(self.wanted.arguments()).collect();
+        let arguments = self.sandbox.add_to(self.wanted.arguments());
         let mut lab = Process::start(&program, &arguments, &name)?;
         for problem in lab.wait(self.ready)? {
             output.note(clean(&format!("warning: {problem}")));

@@ -66,7 +66,7 @@ impl Wanted {
         if self.topo.is_some() {
             return Ok(None);
         }
-        let path = std::path::absolute(self.file());
+        let path = adit_device::rights::absolute(self.file());
         let path = path.map_err(|error| Error::io("find", self.file().display(), &error))?;
         Ok(Some(LabFile { path, settings: self.settings.clone() }))
     }
